@@ -1,0 +1,142 @@
+"""`nlm denoise`: pictures in, denoised pictures out."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nlm.errors import FileError, UsageError
+from nlm_cli import options
+from nlm_cli.progress import Progress
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  nlm denoise photo.jpg                        writes photo_denoised.jpg
+  nlm denoise photo.jpg -o clean.png           another name and format
+  nlm denoise *.tif -o cleaned/                many files into a folder
+  nlm denoise --sigma 15 --strength 0.6 a.png  noise level and strength by hand
+  nlm denoise --preset best scan.png           takes longer, looks better
+  cat a.png | nlm denoise - --format png > b.png
+  nlm denoise --dry-run --json *.png           what would be done"""
+)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("-o", "--output", metavar="PATH", help="File, or folder for several inputs; - = stdout.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")
+@click.option("-n", "--dry-run", is_flag=True, help="Check everything, write nothing.")
+@options.noise_options
+@options.method_options
+@options.filter_options
+@options.output_options
+@options.report_options
+def command(
+    inputs: tuple[str, ...],
+    output: str | None,
+    force: bool,
+    dry_run: bool,
+    quiet: bool,
+    verbose: int,
+    as_json: bool,
+    **chosen: Any,
+) -> int:
+    """Denoise pictures, keeping their depth, colour profile, EXIF and transparency.
+
+    With no -o, photo.png becomes photo_denoised.png beside it. The exit code is 0 if all went
+    well, 1 if a file failed, 2 for wrong usage.
+    """
+    settings = options.settings_from(chosen)
+    files = options.expand(inputs)
+    outputs = plan_outputs(files, output, settings.format)
+
+    from nlm.pipeline import denoise_file, failed
+
+    status = 0
+    for source, target in zip(files, outputs, strict=True):
+        progress = Progress(Path(source).name, quiet)
+        try:
+            with progress:
+                result = denoise_file(
+                    stream_or_path(source, sys.stdin),
+                    stream_or_path(target, sys.stdout),
+                    settings,
+                    force=force,
+                    dry_run=dry_run,
+                    progress=progress.update,
+                )
+        except FileError as error:
+            result = failed(source, target, settings, error)
+            click.echo(f"nlm: {error}", err=True)
+            status = 1
+        if as_json:
+            click.echo(json.dumps(result.as_json()), err=target == "-")
+        if quiet or result.status == "failed":
+            continue
+        for loss in result.losses:
+            click.echo(f"nlm: {target}: not carried over: {loss}", err=True)
+        if verbose or (dry_run and not as_json):
+            click.echo(describe(result), err=not dry_run)
+    return status
+
+
+def plan_outputs(files: list[str], output: str | None, format: str | None) -> list[str]:
+    """Where each file goes.
+
+    Raises
+    ------
+    UsageError
+        If several files would go to one.
+    """
+    from nlm.io.formats import by_name
+    from nlm.pipeline import default_output
+
+    suffix = by_name(format).suffixes[0] if format else None
+    if len(files) == 1 and output and not is_folder(output):
+        return [output]
+    if output == "-":
+        raise UsageError(f"standard output takes one input, not {len(files)}; give -o a folder")
+    if output and not is_folder(output) and os.path.lexists(output):
+        raise UsageError(f"-o {output} is a file; several inputs need a folder")
+    if output and "-" in files:
+        raise UsageError("standard input has no name; give -o a file name or -")
+    outputs = []
+    for source in files:
+        if source == "-":
+            outputs.append("-")
+            continue
+        target = Path(output) / Path(source).name if output else default_output(source)
+        outputs.append(str(target.with_suffix(suffix) if suffix else target))
+    twice = {target for target in outputs if outputs.count(target) > 1}
+    if twice:
+        raise UsageError(f"several inputs would be written to {sorted(twice)[0]}; rename one")
+    if output:
+        try:
+            Path(output).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"-o {output}: no folder can be made there ({error.strerror})") from None
+    return outputs
+
+
+def is_folder(path: str) -> bool:
+    """An existing folder, or a name that says it is one."""
+    return path.endswith(("/", os.sep)) or os.path.isdir(path)
+
+
+def stream_or_path(name: str, stream: Any) -> Any:
+    """"-" is a standard stream."""
+    return stream.buffer if name == "-" else name
+
+
+def describe(result: Any) -> str:
+    """One line for people."""
+    sigma = "sigma to be estimated" if result.sigma is None else f"sigma {result.sigma:.2f}"
+    parts = [
+        f"{result.input} -> {result.output}:",
+        f"{result.width} x {result.height},",
+        f"{result.method}/{result.preset}, {sigma},",
+        "not written (dry run)" if result.status == "planned" else f"{result.seconds:.2f} s",
+    ]
+    return " ".join(parts)

@@ -1,0 +1,40 @@
+"""`nlm info`: what this installation is and where it runs."""
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from nlm.version import __version__
+
+LIBRARIES = ("numpy", "numba", "llvmlite", "scikit-image", "pillow", "tifffile", "imagecodecs")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  nlm info
+  nlm info --warm-up      compile everything now, not at the first picture"""
+)
+@click.option("--warm-up", is_flag=True, help="Compile and cache the kernels ahead.")
+def command(warm_up: bool) -> None:
+    """Show versions, threads, SIMD width, GPU and cache folder."""
+    from nlm.backends.compiled import cache_folder, machine, simd_width
+    from nlm.backends.threads import available_threads
+
+    click.echo(f"nlm           {__version__}")
+    click.echo(f"python        {platform.python_version()} ({sys.platform}, {platform.machine()})")
+    for name in LIBRARIES:
+        try:
+            click.echo(f"{name:13} {version(name)}")
+        except PackageNotFoundError:
+            click.echo(f"{name:13} not installed")
+    click.echo(f"processor     {machine()[0]}, {available_threads()} threads")
+    click.echo(f"SIMD          {simd_width()} x float32")
+    click.echo("GPU           not supported by this version")
+    click.echo(f"cache         {cache_folder() or 'none can be written: kernels compile every time'}")
+    if warm_up:
+        from nlm.backends.cpu import warm_up as compile_all
+
+        click.echo(f"compiled      {compile_all()} kernels are ready")

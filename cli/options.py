@@ -1,0 +1,182 @@
+"""Options that mean the same in every command, and how they become `nlm.settings.Settings`."""
+
+import glob
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from nlm import registry
+from nlm.backends import CHOICES
+from nlm.errors import UsageError
+from nlm.params import kind
+
+if TYPE_CHECKING:
+    from nlm.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Number(click.ParamType):
+    """A number, checked by the parameters' own dataclass later."""
+
+    name = "number"
+
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self.kind = kind
+        self.name = "integer" if kind is int else "number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        try:
+            return self.kind(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a{'n' if self.kind is int else ''} {self.name}", param, ctx)
+
+
+def filter_options(command: Command) -> Command:
+    """An option for every parameter of every registered filter."""
+    seen: dict[str, click.Option] = {}
+    for name in registry.methods():
+        for spec in fields(registry.get(name).params):
+            seen.setdefault(spec.name, _option_of(spec))
+    for option in reversed(seen.values()):
+        command.__dict__.setdefault("__click_params__", []).append(option)
+    return command
+
+
+def _option_of(spec: Any) -> click.Option:
+    about, flag = spec.metadata, "--" + spec.name.replace("_", "-")
+    unit = f" [{about['unit']}]" if about["unit"] else ""
+    if kind(spec) is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}", spec.name], default=None, help=about["help"])
+    number = Number(kind(spec))
+    return click.Option([flag, spec.name], type=number, default=None, help=about["help"] + unit)
+
+
+def noise_options(command: Command) -> Command:
+    """`--sigma`."""
+    return click.option(
+        "--sigma",
+        type=Number(float),
+        metavar="LEVEL",
+        help="Noise level in 8-bit grey levels (whatever the depth). Left out: estimated.",
+    )(command)
+
+
+def method_options(command: Command) -> Command:
+    """Which filter, where and on how many threads."""
+    for decorate in (
+        click.option("--tile", default="auto", metavar="N|auto", help="Side of tiles in pixels."),
+        click.option("--threads", type=Number(int), help="Processor threads. [default: all]"),
+        click.option(
+            "--backend", type=click.Choice(CHOICES), default="auto", show_default=True,
+            help="Where to compute.",
+        ),
+        click.option(
+            "--preset", type=click.Choice(registry.PRESETS), default="balanced", show_default=True,
+            help="Speed against quality; options given by hand win over it.",
+        ),
+        click.option(
+            "--method", default=registry.DEFAULT, show_default=True, metavar="NAME",
+            help="The filter, see `nlm methods`.",
+        ),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+def output_options(command: Command) -> Command:
+    """How outputs are written."""
+    for decorate in (
+        click.option(
+            "--max-pixels", type=Number(int), default=2**28, show_default=True,
+            help="Refuse pictures with more pixels.",
+        ),
+        click.option("--lossless", is_flag=True, help="Store without loss where the format can."),
+        click.option(
+            "--quality", type=click.IntRange(1, 100),
+            help="Quality of formats with loss. [default: the source's, or high]",
+        ),
+        click.option("--format", metavar="NAME", help="Format of the output, png say."),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+def report_options(command: Command) -> Command:
+    """What is said, and how."""
+    for decorate in (
+        click.option("--json", "as_json", is_flag=True, help="One JSON object per file on stdout."),
+        click.option("-v", "--verbose", count=True, help="Say more."),
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def settings_from(options: dict[str, Any]) -> "Settings":
+    """The settings that a command's options ask for.
+
+    Raises
+    ------
+    UsageError
+        If a value is not allowed, or the method has no such option.
+    """
+    from nlm.io import Options
+    from nlm.settings import Settings
+
+    method, sigma = options["method"], options["sigma"]
+    known = {spec.name for spec in fields(registry.get(method).params)}
+    every = {
+        spec.name for name in registry.methods() for spec in fields(registry.get(name).params)
+    }
+    given = {name: options[name] for name in every if options.get(name) is not None}
+    for name in given.keys() - known:
+        flags = ", ".join("--" + one.replace("_", "-") for one in sorted(known)) or "none"
+        raise UsageError(
+            f"method {method!r} has no option --{name.replace('_', '-')}; its own options: {flags}"
+        )
+    registry.parameters(method, options["preset"], given)
+    if sigma is not None and not 0 <= sigma < float("inf"):
+        raise UsageError(
+            f"--sigma {sigma:g} is not allowed; give the noise level in 8-bit grey levels, "
+            "0 or more, or leave it out to have it estimated"
+        )
+    return Settings(
+        method=method,
+        preset=options["preset"],
+        parameters=given,
+        sigma=None if sigma is None else sigma / 255,
+        backend=options["backend"],
+        threads=options["threads"],
+        tile=_tile(options["tile"]),
+        format=options["format"],
+        options=Options(options["quality"], options["lossless"] or None),
+        max_pixels=options["max_pixels"],
+    )
+
+
+def _tile(value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not value.isdigit() or int(value) < 16:
+        raise UsageError(f"--tile {value} is not allowed; give a number of at least 16, or auto")
+    return int(value)
+
+
+def expand(inputs: tuple[str, ...]) -> list[str]:
+    """Inputs with the globs that the shell left alone expanded."""
+    found: list[str] = []
+    for one in inputs:
+        is_glob = any(sign in one for sign in "*?[") and not os.path.lexists(one)
+        matches = sorted(glob.glob(one, recursive=True)) if is_glob else []
+        found += matches or [one]
+    return found
+
+
+def watched() -> bool:
+    """Whether a person looks at stderr."""
+    return sys.stderr.isatty()

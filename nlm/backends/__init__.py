@@ -1,0 +1,74 @@
+"""Where kernels run: modules of the same functions for CPU and GPU, and one seam to pick one."""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from nlm.errors import UsageError
+
+CHOICES = ("auto", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A place to compute, and how.
+
+    Attributes
+    ----------
+    name : str
+        "cpu" or "gpu".
+    threads : int or None
+        Processor threads to use; None = all that this process may use.
+    progress : callable or None
+        Told after each piece of work how many pieces there are in the call at hand.
+    """
+
+    name: str = "cpu"
+    threads: int | None = None
+    progress: Callable[[int], None] | None = None
+    _telling: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def kernels(self) -> Any:
+        """The module of kernels."""
+        return import_module(f"nlm.backends.{self.name}")
+
+    def for_each(self, work: Callable[[Any], None], items: Iterable[Any]) -> None:
+        """Call `work` on every item, on all threads, and report progress."""
+        from nlm.backends.threads import for_each
+
+        items = list(items)
+        progress = self.progress
+        if progress is None:
+            for_each(work, items, self.threads)
+            return
+
+        def work_and_tell(item: Any) -> None:
+            work(item)
+            with self._telling:
+                progress(len(items))
+
+        for_each(work_and_tell, items, self.threads)
+
+
+def choose(
+    name: str = "auto",
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Backend:
+    """The backend of that name; "auto" takes a GPU where there is one and never fails.
+
+    Raises
+    ------
+    UsageError
+        If the name is unknown, or "gpu" is asked for and there is none.
+    """
+    if name not in CHOICES:
+        raise UsageError(f"unknown backend {name!r}; available: {', '.join(CHOICES)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads are not allowed; give 1 or more")
+    if name == "gpu":
+        raise UsageError("the GPU path is not part of this version; use: --backend cpu")
+    return Backend("cpu", threads, progress)

@@ -1,0 +1,200 @@
+"""Classical non-local means on the CPU: arrays in, arrays out."""
+
+import math
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlm.backends.compiled import kernel, simd_width
+from nlm.backends.threads import for_each
+
+GROUP = 3
+TILE = 64
+CUTOFF = 14.0
+"""exp(-CUTOFF) counts as zero: squared differences beyond it are capped."""
+SELF_FLOOR = 1e-2
+"""Least weight of a patch for itself, where no other patch is alike."""
+
+
+SELF_WEIGHT = 1.0
+"""Weight of a pixel for itself in the pixelwise form."""
+
+Picture = NDArray[np.float32]
+ForEach = Callable[[Callable[[Any], None], Iterable[Any]], None]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Sizes of the tile that each lane of a vector works on, in pixels."""
+
+    rows: int
+    cols: int
+    radius: tuple[int, int]
+    half: tuple[int, int]
+    aggregate: bool
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        reach = 2 if self.aggregate else 1
+        return (self.radius[0] + reach * self.half[0], self.radius[1] + reach * self.half[1])
+
+    def jobs(self, height: int, width: int) -> list[list[tuple[int, int]]]:
+        """Corners of all tiles, as many at a time as a vector has lanes."""
+        corners = [(y, x) for y in range(0, height, self.rows) for x in range(0, width, self.cols)]
+        lanes = simd_width()
+        jobs = [corners[k : k + lanes] for k in range(0, len(corners), lanes)]
+        jobs[-1] += jobs[-1][-1:] * (lanes - len(jobs[-1]))
+        return jobs
+
+    def scratch(self, feature_channels: int, value_channels: int, guided: bool) -> list[int]:
+        """Vectors needed for each of the kernel's areas, in the order of its arguments."""
+        stride = self.cols + 2 * self.margin[1]
+        plane = (self.rows + 2 * self.margin[0]) * stride
+        slack = stride + GROUP  # a group of offsets may reach beyond the window
+        row = stride * GROUP
+        return [
+            plane * feature_channels + slack,
+            plane * value_channels + slack if guided else 0,
+            plane * value_channels + slack,  # numerator
+            plane + slack,  # denominator
+            plane + slack,  # largest weights
+            row,  # column sums
+            row,  # a row of weights
+            row * (2 * self.half[0] + 1) if self.aggregate else 0,  # ring of such rows
+            row if self.aggregate else 0,  # column sums of the ring
+            GROUP,
+        ]
+
+
+def nlm(
+    features: Picture,
+    values: Picture,
+    sigma: float,
+    strength: float,
+    *,
+    patch: tuple[int, int],
+    radius: tuple[int, int],
+    aggregate: bool,
+    for_each: ForEach = for_each,
+) -> Picture:
+    """Non-local means of one picture.
+
+    Parameters
+    ----------
+    features, values : ndarray of float32, shape (Y, X, C)
+        Patches are compared in `features`, averaged are `values`; usually the same array.
+    sigma, strength : float
+        Noise level of the features, and h / sigma.
+    patch, radius : (int, int)
+        Sides of a patch (odd) and reach of the search window, in rows and columns.
+    aggregate : bool
+        Patchwise: average what all patches say of a pixel, a patch's own weight being the largest
+        of its others'. Otherwise one weight per pixel pair, and 1 for the pixel itself.
+    for_each : callable
+        Runs a function over jobs, in parallel.
+
+    Returns
+    -------
+    ndarray of float32, shape of `values`
+    """
+    height, width, channels = features.shape
+    guided = values is not features
+    run = _kernel(channels, values.shape[2], aggregate, guided)
+    features, values = np.ascontiguousarray(features), np.ascontiguousarray(values)
+    half = (patch[0] // 2, patch[1] // 2)
+    tile = Tile(min(TILE, height), min(TILE, width), radius, half, aggregate)
+    numbers = weight_numbers(sigma, strength, patch, channels)
+    row_of = reflected(height, tile.rows, tile.margin[0]) * width
+    column_of = reflected(width, tile.cols, tile.margin[1])
+    sizes = tile.scratch(channels, values.shape[2], guided)
+    out = np.empty_like(values)
+    local = threading.local()
+
+    def denoise_tiles(corners: list[tuple[int, int]]) -> None:
+        if not hasattr(local, "areas"):
+            local.areas = aligned_areas(sizes)
+        areas = [area.ctypes.data for area in local.areas]
+        if not guided:
+            areas[1] = areas[0]
+        lane_corners = np.array(corners, dtype=np.int64)
+        run(
+            features.ctypes.data,
+            values.ctypes.data,
+            out.ctypes.data,
+            row_of.ctypes.data,
+            column_of.ctypes.data,
+            lane_corners.ctypes.data,
+            *areas,
+            *(height, width, tile.rows, tile.cols, *radius, *half),
+            *numbers,
+        )
+
+    for_each(denoise_tiles, tile.jobs(height, width))
+    return out
+
+
+def _kernel(
+    feature_channels: int, value_channels: int, aggregate: bool, guided: bool
+) -> Callable[..., None]:
+    return kernel(
+        "cpu_nlm",
+        "denoise_tiles",
+        group=GROUP,
+        feature_channels=feature_channels,
+        value_channels=value_channels,
+        aggregate=int(aggregate),
+        guided=int(guided),
+    )
+
+
+def warm_up() -> int:
+    """Compile the kernels that pictures usually need; tells how many."""
+    variants = [(1, 1, True, False), (3, 3, True, False)]
+    for variant in variants:
+        _kernel(*variant)
+    return len(variants)
+
+
+def weight_numbers(
+    sigma: float, strength: float, patch: tuple[int, int], channels: int
+) -> tuple[float, ...]:
+    """What the kernel needs to turn a sum of squared differences into a weight."""
+    pixels = patch[0] * patch[1]
+    size = pixels * channels
+    h2 = (strength * sigma) ** 2
+    cap = size * (2 * sigma**2 + CUTOFF * h2)
+    unit = power_of_two(cap * max(1, pixels / 255))  # so that sums of integers stay below 2^31
+    weight_unit = power_of_two(max(1, pixels / 255))
+    scale, bias = -unit / 2**23 / (16 * size * h2), 2 * sigma**2 / (16 * h2)
+    weight_scale = 2**23 / weight_unit
+    return (scale, bias, unit, unit + cap, weight_unit, weight_scale, SELF_WEIGHT, SELF_FLOOR)
+
+
+def power_of_two(least: float) -> float:
+    """The smallest power of two that is not below `least`."""
+    return float(2.0 ** math.ceil(math.log2(least)))
+
+
+def aligned_areas(sizes: list[int]) -> list[NDArray[np.float32]]:
+    """Areas of so many vectors each, aligned to cache lines."""
+    lanes = simd_width()
+    areas = []
+    for size in sizes:
+        area = np.empty(size * lanes + 16, np.float32)
+        start = -area.ctypes.data % 64 // 4
+        areas.append(area[start : start + size * lanes])
+    return areas
+
+
+def reflected(size: int, tile: int, margin: int) -> NDArray[np.int64]:
+    """Positions in a picture axis continued by reflection, from -margin on."""
+    tiles = -(-size // tile)
+    position = np.arange(-margin, tiles * tile + margin)
+    if size == 1:
+        return np.zeros_like(position)
+    position = np.abs(position) % (2 * size - 2)
+    return np.minimum(position, 2 * size - 2 - position)

@@ -1,0 +1,250 @@
+"""Explicit SIMD for Numba: a type ``lanes`` that is one machine vector of float32.
+
+Numba leaves vectorising to LLVM, which gives up on recursive sums. Here the vector is a type of
+its own: kernels are written as scalar code for one picture tile, and every variable of type
+``lanes`` holds that scalar for ``width`` tiles at once. LLVM maps ``<width x float>`` to one
+register where the machine has it and splits it where not.
+
+Kernels take plain pointers: ``p[i]`` reads and writes one number, `load` and `store` a vector.
+This module imports Numba; it is loaded only while a kernel is being compiled.
+"""
+
+import operator
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.extending import intrinsic
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import models, register_model
+
+INT32 = ir.IntType(32)
+FLOAT = ir.FloatType()
+FASTMATH = ("contract", "nsz", "arcp", "afn")
+
+
+class Lanes(types.Type):
+    """`width` float32 numbers that are computed together."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        super().__init__(name=f"Lanes({width})")
+
+    @property
+    def llvm(self) -> ir.VectorType:
+        return ir.VectorType(FLOAT, self.width)
+
+
+class Registers(types.Type):
+    """A short array of lanes, indexed by constants after unrolling, that LLVM keeps in registers."""
+
+    def __init__(self, count: int, lanes: Lanes) -> None:
+        self.count = count
+        self.lanes = lanes
+        super().__init__(name=f"Registers({count}, {lanes.name})")
+
+    @property
+    def llvm(self) -> ir.ArrayType:
+        return ir.ArrayType(self.lanes.llvm, self.count)
+
+
+@register_model(Lanes)
+class LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, fe_type: Lanes) -> None:
+        super().__init__(manager, fe_type, fe_type.llvm)
+
+
+@register_model(Registers)
+class RegistersModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, fe_type: Registers) -> None:
+        super().__init__(manager, fe_type, fe_type.llvm.as_pointer())
+
+
+def _define_operator(function: Any, instruction: str) -> None:
+    @infer_global(function)
+    class Template(AbstractTemplate):
+        def generic(self, args: tuple, kws: dict) -> Any:
+            if len(args) == 2 and isinstance(args[0], Lanes) and args[0] == args[1]:
+                return signature(args[0], *args)
+            return None
+
+    @lower_builtin(function, Lanes, Lanes)
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return getattr(builder, instruction)(*args, flags=FASTMATH)
+
+
+for _name, _instruction in (("add", "fadd"), ("sub", "fsub"), ("mul", "fmul"), ("truediv", "fdiv")):
+    _define_operator(getattr(operator, _name), _instruction)
+    _define_operator(getattr(operator, f"i{_name}"), _instruction)
+
+
+def _element(builder: Any, registers: Any, index: Any) -> Any:
+    return builder.gep(registers, [ir.Constant(INT32, 0), index])
+
+
+@infer_global(operator.getitem)
+class GetItem(AbstractTemplate):
+    def generic(self, args: tuple, kws: dict) -> Any:
+        if isinstance(args[0], Registers):
+            return signature(args[0].lanes, args[0], types.intp)
+        if isinstance(args[0], types.CPointer):
+            return signature(args[0].dtype, args[0], types.intp)
+        return None
+
+
+@infer_global(operator.setitem)
+class SetItem(AbstractTemplate):
+    def generic(self, args: tuple, kws: dict) -> Any:
+        if isinstance(args[0], Registers):
+            return signature(types.none, args[0], types.intp, args[0].lanes)
+        if isinstance(args[0], types.CPointer):
+            return signature(types.none, args[0], types.intp, args[0].dtype)
+        return None
+
+
+@lower_builtin(operator.getitem, Registers, types.intp)
+def _get_register(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.load(_element(builder, *args))
+
+
+@lower_builtin(operator.setitem, Registers, types.intp, Lanes)
+def _set_register(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    builder.store(args[2], _element(builder, *args[:2]))
+    return context.get_dummy_value()
+
+
+@lower_builtin(operator.getitem, types.CPointer, types.intp)
+def _get_number(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.load(builder.gep(args[0], [args[1]]))
+
+
+@lower_builtin(operator.setitem, types.CPointer, types.intp, types.Any)
+def _set_number(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    builder.store(args[2], builder.gep(args[0], [args[1]]))
+    return context.get_dummy_value()
+
+
+@cache
+def simd(width: int) -> SimpleNamespace:
+    """The operations on lanes of one width, to be bound to names that a kernel closes over.
+
+    Beside the operators + - * / these are:
+
+    - ``load(pointer, i)``, ``store(pointer, i, lanes)``: the i-th group of `width` numbers
+    - ``splat(number)``: the number in every lane
+    - ``minimum(a, b)``, ``maximum(a, b)``
+    - ``add_bits(a, b)``, ``sub_bits(a, b)``: the bit patterns as int32, ``from_bits(a)``: that
+      integer as a float. Numbers x in [0, u] with u a power of two have the bits of ``u`` plus
+      x * 2^23 / u in ``u + x``, so their sums and differences can be taken exactly.
+    - ``registers(n)``: `n` lanes (a literal number), zeroed; ``r[k]``, ``r[k] = lanes``
+    - ``shift(r)``: drops ``r[0]``, moves the others down by one, zeroes the last
+    """
+    lanes = Lanes(width)
+    vector = lanes.llvm
+    integers = ir.VectorType(INT32, width)
+
+    def address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        first = builder.mul(args[1], ir.Constant(args[1].type, width))
+        return builder.bitcast(builder.gep(args[0], [first]), vector.as_pointer())
+
+    @intrinsic
+    def load(typingctx: Any, pointer: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.load(address(context, builder, sig, args), align=4)
+
+        return lanes(pointer, types.intp), codegen
+
+    @intrinsic
+    def store(typingctx: Any, pointer: Any, index: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            builder.store(args[2], address(context, builder, sig, args), align=4)
+            return context.get_dummy_value()
+
+        return types.none(pointer, types.intp, lanes), codegen
+
+    @intrinsic
+    def splat(typingctx: Any, number: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            one = ir.Constant(vector, ir.Undefined)
+            one = builder.insert_element(one, args[0], ir.Constant(INT32, 0))
+            zeros = ir.Constant(ir.VectorType(INT32, width), [0] * width)
+            return builder.shuffle_vector(one, one, zeros)
+
+        return lanes(types.float32), codegen
+
+    def binary(name: str) -> Any:
+        @intrinsic
+        def call(typingctx: Any, a: Any, b: Any) -> Any:
+            def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+                function = cgutils.get_or_insert_function(
+                    builder.module,
+                    ir.FunctionType(vector, [vector, vector]),
+                    f"llvm.{name}.v{width}f32",
+                )
+                return builder.call(function, args, fastmath=("nnan", "nsz"))
+
+            return lanes(lanes, lanes), codegen
+
+        return call
+
+    def on_bits(instruction: str) -> Any:
+        @intrinsic
+        def call(typingctx: Any, a: Any, b: Any) -> Any:
+            def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+                a, b = (builder.bitcast(one, integers) for one in args)
+                return builder.bitcast(getattr(builder, instruction)(a, b), vector)
+
+            return lanes(lanes, lanes), codegen
+
+        return call
+
+    @intrinsic
+    def from_bits(typingctx: Any, a: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.sitofp(builder.bitcast(args[0], integers), vector)
+
+        return lanes(lanes), codegen
+
+    @intrinsic(prefer_literal=True)
+    def registers(typingctx: Any, count: Any) -> Any:
+        result = Registers(count.literal_value, lanes)
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            place = cgutils.alloca_once(builder, result.llvm)
+            for k in range(result.count):
+                zero = ir.Constant(vector, [0.0] * width)
+                builder.store(zero, _element(builder, place, ir.Constant(INT32, k)))
+            return place
+
+        return result(count), codegen
+
+    @intrinsic
+    def shift(typingctx: Any, array: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            places = [
+                _element(builder, args[0], ir.Constant(INT32, k)) for k in range(array.count)
+            ]
+            values = [builder.load(place) for place in places[1:]]
+            values.append(ir.Constant(vector, [0.0] * width))
+            for value, place in zip(values, places, strict=True):
+                builder.store(value, place)
+            return context.get_dummy_value()
+
+        return types.none(array), codegen
+
+    return SimpleNamespace(
+        lanes=lanes,
+        load=load,
+        store=store,
+        splat=splat,
+        minimum=binary("minnum"),
+        maximum=binary("maxnum"),
+        registers=registers,
+        shift=shift,
+        add_bits=on_bits("add"),
+        sub_bits=on_bits("sub"),
+        from_bits=from_bits,
+    )

@@ -1,0 +1,159 @@
+"""The one table of file formats: suffixes, first bytes, abilities, and the module that does it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import cast
+
+from nlm.errors import UsageError
+from nlm.io.base import Plugin
+
+__all__ = ["FALLBACK", "FORMATS", "Format", "by_name", "by_suffix", "load", "sniff"]
+
+ALL_METADATA = frozenset({"exif", "icc", "xmp", "dpi", "text"})
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row: how a format is recognised and what it can hold when nlm writes it.
+
+    Attributes
+    ----------
+    name, title : str
+        Name for ``--format``, and for people.
+    suffixes : tuple of str
+        Lower case, with the dot.
+    module : str
+        Module of :mod:`nlm.io` that reads and writes it.
+    magic : tuple of (offset, bytes) tuples
+        Alternatives; all pairs of one must match. A file's content decides, not its suffix.
+    ints, floats : tuple of int
+        Bits per sample it can hold; integers of fewer bits are scaled up, reversibly.
+    signed : bool
+        Holds signed integers.
+    channels : tuple of int
+        Colour channels it can hold; () = any.
+    alpha, pages, clip : bool
+        Holds an alpha plane; several independent pages; an animation.
+    carries : frozenset of str
+        Kinds of metadata it can hold.
+    turns : bool
+        Viewers obey an orientation tag in it; otherwise pixels are turned when written.
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    module: str
+    magic: tuple[tuple[tuple[int, bytes], ...], ...]
+    ints: tuple[int, ...] = (8,)
+    floats: tuple[int, ...] = ()
+    signed: bool = False
+    channels: tuple[int, ...] = (1, 3)
+    alpha: bool = False
+    pages: bool = False
+    clip: bool = False
+    carries: frozenset[str] = frozenset()
+    turns: bool = False
+
+
+def _starts(*prefixes: bytes) -> tuple[tuple[tuple[int, bytes], ...], ...]:
+    return tuple(((0, prefix),) for prefix in prefixes)
+
+
+def _netpbm(*digits: str) -> tuple[tuple[tuple[int, bytes], ...], ...]:
+    return _starts(*(f"P{digit}{blank}".encode() for digit in digits for blank in "\n\r\t #"))
+
+
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "png", "PNG", (".png", ".apng"), "png", _starts(b"\x89PNG\r\n\x1a\n"),
+        ints=(8, 16), alpha=True, clip=True, carries=ALL_METADATA, turns=True,
+    ),
+    Format(
+        "jpeg", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), "jpeg", _starts(b"\xff\xd8\xff"),
+        channels=(1, 3, 4), carries=ALL_METADATA - {"text"}, turns=True,
+    ),
+    Format(
+        "tiff", "TIFF", (".tif", ".tiff", ".btf", ".tf8"), "stacks",
+        _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+        ints=(8, 16, 32, 64), floats=(16, 32, 64), signed=True, channels=(), alpha=True,
+        pages=True, carries=ALL_METADATA - {"text"}, turns=True,
+    ),
+    Format(
+        "webp", "WebP", (".webp",), "webp", (((0, b"RIFF"), (8, b"WEBP")),),
+        alpha=True, clip=True, carries=frozenset({"exif", "icc", "xmp"}), turns=True,
+    ),
+    Format(
+        "avif", "AVIF", (".avif",), "avif", (((4, b"ftypavif"),), ((4, b"ftypavis"),)),
+        ints=(8, 10, 12), alpha=True, carries=frozenset({"exif", "icc", "xmp"}), turns=True,
+    ),
+    Format(
+        "jxl", "JPEG XL", (".jxl",), "jxl", _starts(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
+        ints=(8, 10, 12, 14, 16), floats=(16, 32), alpha=True, carries=frozenset({"exif", "xmp"}),
+    ),
+    Format("gif", "GIF", (".gif",), "gif", _starts(b"GIF87a", b"GIF89a"), alpha=True, clip=True),
+    Format("bmp", "BMP", (".bmp", ".dib"), "bmp", _starts(b"BM"), carries=frozenset({"dpi"})),
+    Format("pbm", "PBM", (".pbm",), "netpbm", _netpbm("1", "4"), ints=(1,), channels=(1,)),
+    Format(
+        "pgm", "PGM", (".pgm",), "netpbm", _netpbm("2", "5"),
+        ints=tuple(range(2, 17)), channels=(1,),
+    ),
+    Format(
+        "ppm", "PPM", (".ppm", ".pnm"), "netpbm", _netpbm("3", "6"), ints=tuple(range(2, 17)),
+    ),
+    Format(
+        "pam", "PAM", (".pam",), "netpbm", _netpbm("7"), ints=tuple(range(2, 17)), alpha=True,
+    ),
+    Format(
+        "pfm", "PFM", (".pfm",), "netpbm", _starts(b"Pf\n", b"PF\n"), ints=(), floats=(32,),
+    ),
+)  # fmt: skip
+
+FALLBACK = Format(
+    "imageio", "imageio's", (), "fallback", (), alpha=True, channels=(1, 3),
+)  # fmt: skip
+
+
+def by_name(name: str) -> Format:
+    """The row of a name, a suffix without dot being one too.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name.
+    """
+    for row in FORMATS:
+        if name == row.name or f".{name}" in row.suffixes:
+            return row
+    known = ", ".join(row.name for row in FORMATS)
+    raise UsageError(f"format '{name}' is not known; use one of: {known}")
+
+
+def by_suffix(path: str | PurePath) -> Format:
+    """The row that a file name's suffix asks for; the fallback for suffixes outside the table."""
+    suffix = PurePath(path).suffix.lower()
+    return next((row for row in FORMATS if suffix in row.suffixes), FALLBACK)
+
+
+def sniff(head: bytes) -> Format | None:
+    """The row whose magic the first bytes (16 are enough) match."""
+    for row in FORMATS:
+        for alternative in row.magic:
+            if all(head[at : at + len(mark)] == mark for at, mark in alternative):
+                return row
+    return None
+
+
+def load(row: Format) -> Plugin:
+    """Import the module behind a row."""
+    return cast(Plugin, importlib.import_module(f"nlm.io.{row.module}"))
+
+
+def titles(rows: Iterable[Format]) -> str:
+    """Names for a message: 'PNG, TIFF or JPEG XL'."""
+    names = [row.title for row in rows]
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

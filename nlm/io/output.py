@@ -1,0 +1,139 @@
+"""Outputs that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import secrets
+import shutil
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from nlm.errors import FileError
+
+__all__ = ["Output", "write_problem"]
+
+_HINTS = {
+    errno.ENOSPC: ("the disk is full", "free some space or choose another folder"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space or choose another folder"),
+    errno.EFBIG: ("the file would be larger than allowed here", "choose another folder"),
+    errno.EACCES: ("no permission to write there", "choose another folder"),
+    errno.EPERM: ("no permission to write there", "choose another folder"),
+    errno.EROFS: ("the file system is read-only", "choose another folder"),
+    errno.ENOENT: ("the folder does not exist", "create it first or choose another one"),
+    errno.ENOTDIR: ("a part of the path is no folder", "choose another one"),
+    errno.EISDIR: ("this is a folder", "give a file name"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.EPIPE: ("the reader of the output is gone", "check the command behind the pipe"),
+}
+
+
+def write_problem(name: object, error: OSError) -> FileError:
+    """An operating system error in words: what went wrong with which file, and what to do."""
+    what, step = _HINTS.get(
+        error.errno or 0, (error.strerror or str(error), "check the path and try again")
+    )
+    return FileError(f"{name}: cannot be written: {what}; {step}")
+
+
+class Output:
+    """A file being made: a hidden neighbour of the target until :meth:`commit`.
+
+    Parameters
+    ----------
+    target : path or binary stream
+        A symbolic link is followed: what it points to is replaced, the link stays. Pipes, devices
+        and streams receive the whole output at :meth:`commit`, nothing before.
+
+    Attributes
+    ----------
+    file : binary file
+        Seekable, opened for reading and writing.
+
+    Raises
+    ------
+    FileError
+        If nothing can be written there.
+    """
+
+    def __init__(self, target: str | os.PathLike[str] | BinaryIO) -> None:
+        self.name = str(getattr(target, "name", "<stream>"))
+        self._temporary: Path | None = None
+        self._stream: BinaryIO | None = None
+        self._path: Path | None = None
+        if not isinstance(target, str | os.PathLike):
+            self._stream = target
+        else:
+            self.name = os.fspath(target)
+            self._path = Path(os.path.realpath(target))
+        try:
+            self.file: BinaryIO = self._open()
+        except OSError as error:
+            raise write_problem(self.name, error) from error
+
+    def _open(self) -> BinaryIO:
+        if self._path is None or not _is_replaceable(self._path):
+            return io.BytesIO()
+        if self._path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if self._path.exists() and not os.access(self._path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        self._temporary = self._path.with_name(
+            f".nlm-{secrets.token_hex(8)}.part{self._path.suffix}"
+        )
+        return open(self._temporary, "x+b")  # so the umask decides the mode
+
+    def commit(self) -> None:
+        """Put the complete file in its place.
+
+        Raises
+        ------
+        FileError
+            If that fails; then no part of it stays.
+        """
+        try:
+            self.file.flush()
+            if self._temporary is not None and self._path is not None:
+                self.file.close()
+                os.replace(self._temporary, self._path)
+                self._temporary = None
+            else:
+                self._copy()
+        except OSError as error:
+            self.discard()
+            raise write_problem(self.name, error) from error
+        except BaseException:
+            self.discard()
+            raise
+
+    def _copy(self) -> None:
+        self.file.seek(0)
+        if self._stream is not None:
+            shutil.copyfileobj(self.file, self._stream)
+            self._stream.flush()
+        else:
+            assert self._path is not None
+            with open(self._path, "wb") as device:
+                shutil.copyfileobj(self.file, device)
+        self.file.close()
+
+    def discard(self) -> None:
+        """Remove what was written so far; the target stays as it was."""
+        with contextlib.suppress(OSError):
+            self.file.close()
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+            self._temporary = None
+
+
+def _is_replaceable(path: Path) -> bool:
+    """A regular file, a folder (refused later) or nothing yet; not a pipe or device."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)

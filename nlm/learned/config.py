@@ -1,0 +1,184 @@
+"""The configuration of `nlnet` and of its training; pure Python, shared by every engine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from nlm.errors import UsageError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What the network is made of.
+
+    A picture is pixel-unshuffled by two and runs through a U of residual blocks whose level
+    `l` works at 1/2, 1/4, 1/8 ... of the picture's size with `widths[l]` channels. Windowed
+    non-local blocks stand where `nonlocal_radius` is not zero.
+
+    Attributes
+    ----------
+    channels : int
+        Colour channels of the picture: 1 or 3.
+    estimates : tuple of float
+        Strengths of the classical filter whose results are further input pictures; () = none.
+    widths : tuple of int
+        Channels of each level, finest first.
+    blocks : tuple of int
+        Residual blocks of each level on the way down (the last entry: at the bottom).
+    blocks_up : tuple of int
+        Residual blocks of each level but the last on the way up.
+    nonlocal_radius : tuple of int
+        Reach of the non-local block that opens each level's way up (the last entry: the
+        bottom's end), in that level's positions; 0 = no block.
+    nonlocal_width : int
+        Channels of theta, phi and g; 0 = half of the level's.
+    pairwise : str
+        "distance", exp(-|theta_i - phi_j|^2), or "embedded_gaussian", exp(theta_i . phi_j).
+    repeats : int
+        How often the body runs, with the same weights (1 = once, an ordinary network).
+    """
+
+    channels: int = 1
+    estimates: tuple[float, ...] = ()
+    widths: tuple[int, ...] = (48, 64, 96)
+    blocks: tuple[int, ...] = (1, 2, 2)
+    blocks_up: tuple[int, ...] = (2, 1)
+    nonlocal_radius: tuple[int, ...] = (0, 0, 0)
+    nonlocal_width: int = 0
+    pairwise: str = "distance"
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        levels = len(self.widths)
+        if self.channels not in (1, 3):
+            raise UsageError(f"channels is {self.channels}; 1 (gray) and 3 (colour) are allowed")
+        if levels < 1 or len(self.blocks) != levels or len(self.nonlocal_radius) != levels:
+            raise UsageError("widths, blocks and nonlocal_radius need one entry per level")
+        if len(self.blocks_up) != levels - 1:
+            raise UsageError("blocks_up needs one entry per level but the last")
+        if self.pairwise not in ("distance", "embedded_gaussian"):
+            raise UsageError(f"pairwise is {self.pairwise!r}; distance, embedded_gaussian allowed")
+        if self.repeats < 1:
+            raise UsageError(f"repeats is {self.repeats}; it must be at least 1")
+
+    @property
+    def inputs(self) -> int:
+        """Channels that enter the first convolution: unshuffled pictures and sigma."""
+        return 4 * self.channels * (1 + len(self.estimates)) + 1
+
+    @property
+    def multiple(self) -> int:
+        """Picture sides are padded (by reflection) to a multiple of this many pixels."""
+        return 1 << len(self.widths)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers, for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Read back what `to_dict` wrote; unknown names are an error."""
+        known = {f.name for f in fields(cls)}
+        if unknown := set(values) - known:
+            raise UsageError(f"unknown network settings {sorted(unknown)}; a newer nlm wrote them")
+        settings: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**settings)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained.
+
+    The learning rate warms up, stays, and in the last `decay` of `steps` steps falls to zero:
+    a run can stay level for as long as there is time, and from any of its checkpoints a decay
+    branch (`resume=...`, `steps` a little beyond the checkpoint's step, another `out`) gives
+    weights to ship while the run itself goes on. A run whose `out` holds a checkpoint continues.
+
+    Attributes
+    ----------
+    data, val : Path
+        Folders of pictures, searched recursively, to learn from and to measure on.
+    out : Path
+        Folder of checkpoint (`last.pt`), log (`log.jsonl`) and weights (`nlnet.npz`).
+    resume : Path, optional
+        A checkpoint to continue when `out` has none: weights, optimizer, average and step.
+    warm_start : Path, optional
+        A checkpoint whose weights alone are taken; new input channels and blocks start as zero.
+    steps, decay, warmup : int
+        Steps in all, steps of the final fall and of the first rise of the learning rate.
+    minutes : float
+        Stop (with a checkpoint) after so long; 0 = no limit.
+    batch, crop : int
+        Crops per step and their side in pixels.
+    downscaled : float
+        Share of crops taken from pictures reduced to 0.5-1.0 of their size, which hides
+        JPEG artefacts and varies scale.
+    ramps : float
+        Share of crops whose noise level runs linearly between two values, for sigma maps.
+    sigma_max : float
+        Noise levels are drawn evenly from 0 to this, in 8-bit grey levels.
+    lr, lr_rest : float
+        Peak learning rates of the body's kernels (Muon) and of everything else (AdamW).
+    weight_decay, clip : float
+        Decoupled weight decay of the kernels, bound of the gradient's norm.
+    ema : float
+        Weight of the past in the running average of the weights that is measured and shipped.
+    seed : int
+        Decides initial weights and, with the step's number alone, every batch.
+    device : str
+        "auto", "cpu" or "cuda".
+    compile : bool
+        Use torch.compile; pays on a GPU, not on a CPU.
+    threads, workers : int
+        CPU threads of PyTorch (0 = its own choice) and of the preparation of batches
+        (0 = prepare in the training thread).
+    val_every, save_every, log_every : int
+        Steps between validations, checkpoints and lines of the log.
+    val_sigmas : tuple of int
+        Noise levels of the validation.
+    """
+
+    data: Path
+    out: Path = Path("runs/nlnet")
+    val: Path | None = None
+    resume: Path | None = None
+    warm_start: Path | None = None
+    steps: int = 50_000
+    decay: int = 10_000
+    warmup: int = 300
+    minutes: float = 0.0
+    batch: int = 8
+    crop: int = 96
+    downscaled: float = 0.3
+    ramps: float = 0.1
+    sigma_max: float = 75.0
+    lr: float = 2e-3
+    lr_rest: float = 1e-3
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.999
+    seed: int = 0
+    device: str = "auto"
+    compile: bool = False
+    threads: int = 0
+    workers: int = 0
+    val_every: int = 2000
+    save_every: int = 1000
+    log_every: int = 100
+    val_sigmas: tuple[int, ...] = (15, 25, 50)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain strings, lists and numbers, for JSON."""
+        values = asdict(self)
+        for name, value in values.items():
+            if isinstance(value, Path):
+                values[name] = str(value)
+            elif isinstance(value, tuple):
+                values[name] = list(value)
+        return values

@@ -1,0 +1,100 @@
+"""Parameters of a filter: frozen dataclasses that check themselves and describe themselves.
+
+The command line draws its options from these fields, so each carries a help text and its range.
+"""
+
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, get_args
+
+from nlm.errors import UsageError
+
+Halo = tuple[int, int, int]
+"""Frames, rows and columns that a filter reaches beyond a pixel on each side."""
+
+
+def parameter(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    odd: bool = False,
+) -> Any:
+    """A dataclass field with what people need to know of it.
+
+    Parameters
+    ----------
+    default : object
+        Its value where nothing is said; None means that the filter chooses.
+    help : str
+        One line for `--help`.
+    unit : str
+        Unit of the number, "pixels" say.
+    low, high : float, optional
+        Allowed range, ends included.
+    odd : bool
+        Only odd numbers are allowed.
+    """
+    about = {"help": help, "unit": unit, "low": low, "high": high, "odd": odd}
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True)
+class Params:
+    """Base of every filter's parameters."""
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            _check(spec.name, getattr(self, spec.name), spec)
+
+    @property
+    def halo(self) -> Halo | None:
+        """How far the filter reaches; None means that it needs the whole picture."""
+        raise NotImplementedError
+
+
+def kind(spec: Field[Any]) -> type:
+    """The type of a field's value: bool, int or float, whether None is allowed beside it or not."""
+    types = get_args(spec.type) or (spec.type,)
+    found: type = next(one for one in types if one is not type(None))
+    return found
+
+
+def _check(name: str, value: Any, spec: Field[Any]) -> None:
+    about = spec.metadata
+    if value is None and type(None) in get_args(spec.type):
+        return
+    if kind(spec) is bool:
+        good = isinstance(value, bool)
+    else:
+        good = not isinstance(value, bool) and _in_range(value, spec)
+    if not good:
+        words = name.replace("_", " ")
+        raise UsageError(f"{words} {value!r} is not allowed; give {_allowed(about, kind(spec))}")
+
+
+def _in_range(value: Any, spec: Field[Any]) -> bool:
+    low, high = spec.metadata["low"], spec.metadata["high"]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return False
+    return (
+        abs(number) < float("inf")
+        and (kind(spec) is float or number == int(number))
+        and (low is None or number >= low)
+        and (high is None or number <= high)
+        and (not spec.metadata["odd"] or number % 2 == 1)
+    )
+
+
+def _allowed(about: Any, kind: type) -> str:
+    if kind is bool:
+        return "True or False"
+    what = "an odd whole number" if about["odd"] else "a whole number" if kind is int else "a number"
+    unit = f" of {about['unit']}" if about["unit"] else ""
+    low, high = about["low"], about["high"]
+    if low is not None and high is not None:
+        return f"{what}{unit} from {low:g} to {high:g}"
+    return f"{what}{unit}" + (f" of at least {low:g}" if low is not None else "")

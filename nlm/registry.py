@@ -1,0 +1,107 @@
+"""The filters there are: every module of `nlm.filters` offers one as ``FILTER``."""
+
+import difflib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nlm.errors import UsageError
+from nlm.params import Params
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nlm.backends import Backend
+
+    Apply = Callable[[NDArray[np.float32], float, Any, Backend], NDArray[np.float32]]
+
+DEFAULT = "nlm"
+PRESETS = ("fast", "balanced", "best")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A way to denoise frames.
+
+    Attributes
+    ----------
+    name : str
+        What people call it.
+    params : type
+        Dataclass of its parameters, see `nlm.params`.
+    apply : callable
+        ``apply(frames, sigma, params, backend)``: frames float32 (T, Y, X, C), full scale 1.0;
+        sigma > 0 as a fraction of full scale. Returns new frames of the same shape.
+    summary : str
+        One line.
+    presets : mapping
+        Preset name to parameters that differ from the defaults.
+    tile : int or None
+        Side of the tiles it is given of a large picture; None = it bounds its memory itself.
+    tolerance : float
+        How far tiles may differ from the whole, fraction of full scale.
+    """
+
+    name: str
+    params: type[Params]
+    apply: "Apply"
+    summary: str
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tile: int | None = None
+    tolerance: float = 1e-6
+
+
+@cache
+def _filters() -> dict[str, Filter]:
+    package = import_module("nlm.filters")
+    modules = (module.name for module in pkgutil.iter_modules(package.__path__))
+    found = (import_module(f"nlm.filters.{name}").FILTER for name in modules)
+    return {one.name: one for one in sorted(found, key=lambda one: (one.name != DEFAULT, one.name))}
+
+
+def methods() -> list[str]:
+    """Names of the registered filters, the default first."""
+    return list(_filters())
+
+
+def get(name: str) -> Filter:
+    """The filter of that name.
+
+    Raises
+    ------
+    UsageError
+        If there is none; the nearest name is suggested.
+    """
+    filters = _filters()
+    if name not in filters:
+        near = difflib.get_close_matches(name, filters, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UsageError(f"unknown method {name!r}; {hint}available: {', '.join(filters)}")
+    return filters[name]
+
+
+def parameters(method: str, preset: str | None, overrides: Mapping[str, Any]) -> Params:
+    """A filter's parameters: its defaults, then the preset's, then those given by hand.
+
+    Raises
+    ------
+    TypeError
+        If the filter has no parameter of that name; those it has are listed.
+    UsageError
+        If the preset is unknown or a value is not allowed.
+    """
+    chosen = get(method)
+    known = [one.name for one in fields(chosen.params)]
+    unknown = [name for name in overrides if name not in known]
+    if unknown:
+        raise TypeError(
+            f"method {method!r} has no parameter {unknown[0]!r}; it has: {', '.join(known)}"
+        )
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"unknown preset {preset!r}; available: {', '.join(PRESETS)}")
+    base = chosen.presets.get(preset, {}) if preset else {}
+    return chosen.params(**{**base, **overrides})

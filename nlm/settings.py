@@ -1,0 +1,46 @@
+"""What a person asks for, in one value that can be compared, stored and sent to a worker."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nlm import registry
+from nlm.io.base import Options
+
+MAX_PIXELS = 2**28
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to denoise a file.
+
+    Attributes
+    ----------
+    method, preset : str
+        Filter and set of parameters.
+    parameters : mapping
+        The filter's own parameters given by hand; they win over the preset's.
+    sigma : float or None
+        Noise level as a fraction of full scale; None = estimated per file.
+    backend : str
+    threads : int or None
+    tile : int or None
+        Side of the tiles that large pictures are cut into; None = as the filter likes it.
+    format : str or None
+        Of the output; None = its suffix decides.
+    options : Options
+        Quality of the output.
+    max_pixels : int
+        Larger pictures are refused.
+    """
+
+    method: str = registry.DEFAULT
+    preset: str | None = "balanced"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    sigma: float | None = None
+    backend: str = "auto"
+    threads: int | None = None
+    tile: int | None = None
+    format: str | None = None
+    options: Options = field(default_factory=Options)
+    max_pixels: int = MAX_PIXELS

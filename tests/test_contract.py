@@ -1,0 +1,154 @@
+"""The same questions asked of every registered filter."""
+
+import numpy as np
+import pytest
+
+import nlm
+from nlm import backends, registry
+from nlm.tiling import by_tiles
+from tests.conftest import checkers, noisy
+
+SIGMA = 20 / 255
+
+
+@pytest.fixture(params=registry.methods())
+def method(request):
+    return request.param
+
+
+class TestFilter:
+    @pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3), (50,), (33, 1), (1, 33)])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32, np.float64])
+    def test_shape_and_dtype_come_back(self, method, shape, dtype):
+        image = np.random.default_rng(0).random(shape)
+        if np.dtype(dtype).kind != "f":
+            image = image * np.iinfo(dtype).max
+        axis = -1 if len(shape) == 3 else None
+        result = nlm.denoise(image.astype(dtype), SIGMA, method, channel_axis=axis)
+        assert result.shape == shape
+        assert result.dtype == dtype
+
+    @pytest.mark.parametrize("axis", [0, 1, -1, -3])
+    def test_any_axis_may_be_colour(self, method, axis):
+        image = noisy(checkers(40, 44, 3), SIGMA)
+        moved = nlm.denoise(np.moveaxis(image, -1, axis), SIGMA, method, channel_axis=axis)
+        assert np.array_equal(
+            np.moveaxis(moved, axis, -1), nlm.denoise(image, SIGMA, method, channel_axis=-1)
+        )
+
+    def test_constant_stays_constant(self, method):
+        image = np.full((40, 30), 0.37, np.float32)
+        assert np.abs(nlm.denoise(image, SIGMA, method) - image).max() < 1e-6
+
+    def test_no_noise_no_change(self, method):
+        image = checkers(30, 40)[..., 0]
+        assert np.array_equal(nlm.denoise(image, 0, method), image)
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize("preset", [None, *registry.PRESETS])
+    def test_psnr_rises(self, method, channels, preset):
+        clean = checkers(96, 80, channels)
+        image = noisy(clean, SIGMA)
+        result = nlm.denoise(image, SIGMA, method, channel_axis=-1, preset=preset)
+        assert nlm.psnr(result, clean) > nlm.psnr(image, clean) + 3
+
+    @pytest.mark.parametrize("tile", [16, 37, 64])
+    def test_tiles_equal_the_whole(self, method, tile):
+        chosen = registry.get(method)
+        params = registry.parameters(method, "balanced", {})
+        if params.halo is None:
+            pytest.skip("this filter needs the whole picture")
+        image = noisy(checkers(150, 131, 3), SIGMA)[None]
+        place = backends.choose("cpu")
+
+        def apply(part):
+            return chosen.apply(part, SIGMA, params, place)
+
+        whole = apply(image)
+        tiles = by_tiles(apply, image, params.halo, tile)
+        assert np.abs(tiles - whole).max() <= chosen.tolerance
+
+    def test_strided_and_read_only_input(self, method):
+        image = noisy(checkers(60, 80), SIGMA)[..., 0]
+        strided = image[::2, ::-2]
+        expected = nlm.denoise(strided.copy(), SIGMA, method)
+        strided.flags.writeable = False
+        assert np.array_equal(nlm.denoise(strided, SIGMA, method), expected)
+        assert np.array_equal(nlm.denoise(np.asfortranarray(strided), SIGMA, method), expected)
+
+    def test_input_is_not_changed(self, method):
+        image = noisy(checkers(40, 40, 3), SIGMA)
+        before = image.copy()
+        nlm.denoise(image, SIGMA, method, channel_axis=-1)
+        assert np.array_equal(image, before)
+
+    def test_values_outside_the_range_are_kept(self, method):
+        image = noisy(checkers(50, 50), SIGMA)[..., 0] * 4 - 1
+        result = nlm.denoise(image, SIGMA, method)
+        assert result.min() < -0.2
+        assert result.max() > 1.5
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 3), (4, 4), (5, 1), (1,), (3,)])
+    def test_tiny_pictures(self, method, shape):
+        image = np.random.default_rng(1).random(shape).astype(np.float32)
+        result = nlm.denoise(image, SIGMA, method)
+        assert result.shape == shape
+        assert np.isfinite(result).all()
+        assert result.min() >= image.min() - 0.1
+        assert result.max() <= image.max() + 0.1
+
+    def test_empty_picture(self, method):
+        assert nlm.denoise(np.zeros((0, 5), np.float32), SIGMA, method).shape == (0, 5)
+
+    def test_nan_and_infinities_stay_where_they_are(self, method):
+        image = noisy(checkers(60, 60), SIGMA)[..., 0]
+        image[10, 20], image[30, 40], image[31, 40] = np.nan, np.inf, -np.inf
+        result = nlm.denoise(image, SIGMA, method)
+        assert np.array_equal(np.isfinite(image), np.isfinite(result))
+        assert np.isnan(result[10, 20])
+        assert result[30, 40] == np.inf
+
+    def test_threads_do_not_change_the_result(self, method):
+        chosen = registry.get(method)
+        params = registry.parameters(method, "balanced", {})
+        image = noisy(checkers(100, 90), SIGMA)[None]
+        one, two = (
+            chosen.apply(image, SIGMA, params, backends.choose("cpu", threads=n)) for n in (1, 2)
+        )
+        assert np.array_equal(one, two)
+
+    def test_parameters_describe_themselves(self, method):
+        params = registry.get(method).params
+        for spec in params.__dataclass_fields__.values():
+            assert spec.metadata["help"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sigma": -1}, "sigma -1"),
+        ({"sigma": float("nan")}, "sigma nan"),
+        ({"method": "nml"}, "did you mean 'nlm'"),
+        ({"patch_size": 4}, "odd whole number of pixels"),
+        ({"patch_size": 0}, "patch size 0"),
+        ({"search_radius": 1.5}, "a whole number"),
+        ({"strength": "much"}, "strength 'much'"),
+        ({"preset": "bset"}, "unknown preset"),
+        ({"backend": "tpu"}, "unknown backend"),
+        ({"channel_axis": 5}, "channel_axis 5"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(nlm.UsageError, match=message):
+        nlm.denoise(np.zeros((9, 9), np.float32), **{"sigma": 0.1, **arguments})
+
+
+def test_unknown_parameter_lists_the_known():
+    with pytest.raises(TypeError, match="it has: patch_size, search_radius"):
+        nlm.denoise(np.zeros((9, 9), np.float32), 0.1, h=3)
+
+
+@pytest.mark.parametrize("dtype", [bool, complex])
+def test_pictures_need_grey_levels(dtype):
+    with pytest.raises(nlm.UsageError, match="no grey levels"):
+        nlm.denoise(np.zeros((9, 9), dtype), 0.1)

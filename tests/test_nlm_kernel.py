@@ -1,0 +1,91 @@
+"""The classical kernel against its slow twin, and what it promises of its arithmetic."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nlm.backends import cpu
+from nlm.backends.cpu import nlm
+from tests import naive
+from tests.conftest import checkers, noisy
+
+TOLERANCE = 0.01 / 255
+
+
+def both(image, sigma, strength, patch, radius, aggregate, values=None):
+    values = image if values is None else values
+    options = {"patch": patch, "radius": radius, "aggregate": aggregate}
+    return (
+        nlm(image, values, sigma, strength, **options),
+        naive.nlm(image, values, sigma, strength, **options),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(2, 90),
+    cols=st.integers(2, 90),
+    channels=st.integers(1, 4),
+    sigma=st.floats(2 / 255, 80 / 255),
+    strength=st.floats(0.3, 1.2),
+    half=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    radius=st.tuples(st.integers(0, 7), st.integers(0, 7)),
+    aggregate=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_equals_the_naive_twin(rows, cols, channels, sigma, strength, half, radius, aggregate, seed):
+    image = noisy(checkers(rows, cols, channels), sigma, seed)
+    patch = (2 * half[0] + 1, 2 * half[1] + 1)
+    fast, slow = both(image, sigma, strength, patch, radius, aggregate)
+    assert np.abs(fast - slow).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("aggregate", [False, True])
+@pytest.mark.parametrize("patch", [5, 7, 11])
+def test_little_noise_beside_edges_of_full_range(aggregate, patch):
+    board = (checkers(90, 140, period=13) > 0.5).astype(np.float32)
+    image = noisy(board, 1 / 255)
+    fast, slow = both(image, 1 / 255, 0.5, (patch, patch), (6, 6), aggregate)
+    assert np.abs(fast - slow).max() < TOLERANCE
+
+
+def test_guide_gives_weights_and_values_come_from_the_picture():
+    guide = noisy(checkers(70, 60, 3), 0.05)
+    values = noisy(checkers(70, 60, 1), 0.1, seed=5)
+    fast, slow = both(guide, 0.05, 0.5, (5, 5), (6, 6), True, values)
+    assert np.abs(fast - slow).max() < TOLERANCE
+
+
+def test_result_does_not_depend_on_where_tiles_lie():
+    image = noisy(checkers(200, 200), 0.1)
+    options = {"patch": (5, 5), "radius": (4, 4), "aggregate": True}
+    whole = nlm(image, image, 0.1, 0.5, **options)
+    part = np.ascontiguousarray(image[23:140, 31:150])
+    reach = 4 + 2 * 2
+    inner = nlm(part, part, 0.1, 0.5, **options)[reach:-reach, reach:-reach]
+    assert np.array_equal(inner, whole[23 + reach : 140 - reach, 31 + reach : 150 - reach])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_scales_with_the_picture(scale):
+    image = noisy(checkers(60, 50), 0.1)
+    options = {"patch": (5, 5), "radius": (4, 4), "aggregate": True}
+    small = nlm(image, image, 0.1, 0.5, **options)
+    scaled = (image * np.float32(scale)).astype(np.float32)
+    large = nlm(scaled, scaled, 0.1 * scale, 0.5, **options)
+    assert np.abs(large / scale - small).max() < TOLERANCE
+
+
+def test_reflection_does_not_repeat_the_edge():
+    assert cpu.reflected(4, 4, 5).tolist() == [1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert cpu.reflected(1, 1, 2).tolist() == [0, 0, 0, 0, 0]
+
+
+def test_exponential_is_within_its_bound():
+    from nlm.backends.cpu_nlm import EXP
+
+    t = np.linspace(-28, 0, 100_001)
+    u = t / 16
+    polynomial = 1 + sum(c * u ** (k + 1) for k, c in enumerate(EXP))
+    assert np.abs(polynomial**16 - np.exp(t)).max() < 2e-7
