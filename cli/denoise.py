@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-
-from nlm.errors import FileError, UsageError
 from nlm_cli import options
 from nlm_cli.progress import Progress
+
+from nlm.errors import FileError, UsageError
 
 
 @click.command(
@@ -25,7 +25,9 @@ Examples:
   nlm denoise --dry-run --json *.png           what would be done"""
 )
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("-o", "--output", metavar="PATH", help="File, or folder for several inputs; - = stdout.")
+@click.option(
+    "-o", "--output", metavar="PATH", help="File, or folder for several inputs; - = stdout."
+)
 @click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")
 @click.option("-n", "--dry-run", is_flag=True, help="Check everything, write nothing.")
 @options.noise_options
@@ -116,7 +118,9 @@ def plan_outputs(files: list[str], output: str | None, format: str | None) -> li
         try:
             Path(output).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"-o {output}: no folder can be made there ({error.strerror})") from None
+            raise UsageError(
+                f"-o {output}: no folder can be made there ({error.strerror})"
+            ) from None
     return outputs
 
 
@@ -126,7 +130,7 @@ def is_folder(path: str) -> bool:
 
 
 def stream_or_path(name: str, stream: Any) -> Any:
-    """"-" is a standard stream."""
+    """The standard stream that `-` stands for."""
     return stream.buffer if name == "-" else name
 
 

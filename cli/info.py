@@ -33,7 +33,9 @@ def command(warm_up: bool) -> None:
     click.echo(f"processor     {machine()[0]}, {available_threads()} threads")
     click.echo(f"SIMD          {simd_width()} x float32")
     click.echo("GPU           not supported by this version")
-    click.echo(f"cache         {cache_folder() or 'none can be written: kernels compile every time'}")
+    click.echo(
+        f"cache         {cache_folder() or 'none can be written: kernels compile every time'}"
+    )
     if warm_up:
         from nlm.backends.cpu import warm_up as compile_all
 

@@ -23,4 +23,6 @@ def command(verbose: bool) -> None:
             continue
         for spec in fields(one.params):
             default = "automatic" if spec.default is None else spec.default
-            click.echo(f"    --{spec.name.replace('_', '-'):20} {spec.metadata['help']} [{default}]")
+            click.echo(
+                f"    --{spec.name.replace('_', '-'):20} {spec.metadata['help']} [{default}]"
+            )

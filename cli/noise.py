@@ -1,9 +1,9 @@
 """`nlm noise`: synthetic noise, reproducibly."""
 
 import click
+from nlm_cli.options import Number
 
 from nlm.errors import UsageError
-from nlm_cli.options import Number
 
 
 @click.command(
@@ -22,7 +22,9 @@ Examples:
     metavar="LEVEL",
     help="Standard deviation of the Gaussian part, in 8-bit grey levels.",
 )
-@click.option("--seed", type=Number(int), default=0, show_default=True, help="Of the random numbers.")
+@click.option(
+    "--seed", type=Number(int), default=0, show_default=True, help="Of the random numbers."
+)
 @click.option(
     "--poisson",
     "gain",

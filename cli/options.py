@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nlm import registry
-from nlm.backends import CHOICES
+from nlm.backends import CHOICES, choose
 from nlm.errors import UsageError
 from nlm.params import kind
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Number(click.ParamType):
+class Number(click.ParamType[Any]):
     """A number, checked by the parameters' own dataclass later."""
 
     name = "number"
@@ -33,7 +33,9 @@ class Number(click.ParamType):
         try:
             return self.kind(value)
         except ValueError:
-            self.fail(f"{value!r} is not a{'n' if self.kind is int else ''} {self.name}", param, ctx)
+            self.fail(
+                f"{value!r} is not a{'n' if self.kind is int else ''} {self.name}", param, ctx
+            )
 
 
 def filter_options(command: Command) -> Command:
@@ -51,7 +53,9 @@ def _option_of(spec: Any) -> click.Option:
     about, flag = spec.metadata, "--" + spec.name.replace("_", "-")
     unit = f" [{about['unit']}]" if about["unit"] else ""
     if kind(spec) is bool:
-        return click.Option([f"{flag}/--no-{flag[2:]}", spec.name], default=None, help=about["help"])
+        return click.Option(
+            [f"{flag}/--no-{flag[2:]}", spec.name], default=None, help=about["help"]
+        )
     number = Number(kind(spec))
     return click.Option([flag, spec.name], type=number, default=None, help=about["help"] + unit)
 
@@ -130,9 +134,7 @@ def settings_from(options: dict[str, Any]) -> "Settings":
 
     method, sigma = options["method"], options["sigma"]
     known = {spec.name for spec in fields(registry.get(method).params)}
-    every = {
-        spec.name for name in registry.methods() for spec in fields(registry.get(name).params)
-    }
+    every = {spec.name for name in registry.methods() for spec in fields(registry.get(name).params)}
     given = {name: options[name] for name in every if options.get(name) is not None}
     for name in given.keys() - known:
         flags = ", ".join("--" + one.replace("_", "-") for one in sorted(known)) or "none"
@@ -145,6 +147,7 @@ def settings_from(options: dict[str, Any]) -> "Settings":
             f"--sigma {sigma:g} is not allowed; give the noise level in 8-bit grey levels, "
             "0 or more, or leave it out to have it estimated"
         )
+    choose(options["backend"], options["threads"])
     return Settings(
         method=method,
         preset=options["preset"],

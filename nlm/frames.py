@@ -135,6 +135,7 @@ def fill_holes(picture: Float32, holes: Mask) -> Float32:
     Parameters
     ----------
     picture : ndarray of float32, shape (Y, X, C)
+        Not changed.
     holes : ndarray of bool, shape (Y, X, C) or (Y, X, 1)
         True where the sample is to be replaced.
 
@@ -165,6 +166,7 @@ def fill_invalid(picture: Float32) -> tuple[Float32, Mask]:
     Parameters
     ----------
     picture : ndarray of float32, shape (Y, X, C)
+        Not changed.
 
     Returns
     -------
@@ -183,6 +185,7 @@ def fill_transparent(picture: Float32, alpha: Stored | None) -> Float32:
     Parameters
     ----------
     picture : ndarray of float32, shape (Y, X, C)
+        Not changed.
     alpha : ndarray, shape (Y, X), or None
         Zero means fully transparent.
 

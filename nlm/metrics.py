@@ -60,7 +60,9 @@ def ssim(a: ArrayLike, b: ArrayLike, channel_axis: int | None = None) -> float:
     from skimage.metrics import structural_similarity
 
     x, y, scale = _pair(a, b)
-    spatial = [n for k, n in enumerate(x.shape) if channel_axis is None or k != channel_axis % x.ndim]
+    spatial = [
+        n for k, n in enumerate(x.shape) if channel_axis is None or k != channel_axis % x.ndim
+    ]
     if min(spatial) < 11:
         raise UsageError(f"SSIM needs pictures of at least 11 pixels a side, this one is {x.shape}")
     value = structural_similarity(

@@ -92,7 +92,9 @@ def _in_range(value: Any, spec: Field[Any]) -> bool:
 def _allowed(about: Any, kind: type) -> str:
     if kind is bool:
         return "True or False"
-    what = "an odd whole number" if about["odd"] else "a whole number" if kind is int else "a number"
+    what = (
+        "an odd whole number" if about["odd"] else "a whole number" if kind is int else "a number"
+    )
     unit = f" of {about['unit']}" if about["unit"] else ""
     low, high = about["low"], about["high"]
     if low is not None and high is not None:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -143,7 +143,7 @@ def denoise_frame(
         pixels = visible_pixels(plane, frame, info)
         filtered = arrays.apply(chosen, params, pixels[None], sigma, backend, tile)[0]
         planes.append(frames.to_stored(filtered, plane, info, frame.alpha))
-    return Frame(tuple(planes), frame.alpha, frame.duration, frame.time, frame.native)
+    return replace(frame, planes=tuple(planes))
 
 
 def visible_pixels(plane: Any, frame: Frame, info: Info) -> np.ndarray[Any, np.dtype[np.float32]]:

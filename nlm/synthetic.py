@@ -1,17 +1,19 @@
 """Synthetic noise, the same wherever it is made."""
 
 import os
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nlm import frames
-from nlm.io import Frame, open_reader, open_writer
+from nlm.io import open_reader, open_writer
 from nlm.pipeline import refuse_existing
 
 
 def add_noise(
-    clean: NDArray[np.floating],
+    clean: NDArray[Any],
     sigma: float,
     rng: np.random.Generator,
     gain: float | None = None,
@@ -33,9 +35,9 @@ def add_noise(
     ndarray of float64
         Neither rounded nor clipped.
     """
-    noisy = np.asarray(clean, np.float64)
+    noisy: NDArray[np.float64] = np.asarray(clean, np.float64)
     if gain is not None:
-        noisy = rng.poisson(np.maximum(noisy, 0) * 255 / gain) * (gain / 255)
+        noisy = rng.poisson(np.maximum(noisy, 0) * 255 / gain).astype(np.float64) * (gain / 255)
     return noisy + rng.normal(size=noisy.shape) * sigma
 
 
@@ -68,8 +70,6 @@ def add_noise_to_file(
                 planes = []
                 for plane in frame.planes:
                     pixels = frames.to_float(plane, reader.info)
-                    shape = pixels.shape[:2] if pixels.shape[2] == 1 else pixels.shape
-                    noisy = add_noise(pixels.reshape(shape), sigma, rng, gain)
-                    noisy = noisy.reshape(plane.shape).astype(np.float32)
+                    noisy = add_noise(pixels, sigma, rng, gain).astype(np.float32)
                     planes.append(frames.to_stored(noisy, plane, reader.info))
-                writer.write(Frame(tuple(planes), frame.alpha, frame.duration, frame.time, frame.native))
+                writer.write(replace(frame, planes=tuple(planes)))

@@ -25,23 +25,35 @@ def nlm(
     pad = [(margin[0], margin[0]), (margin[1], margin[1]), (0, 0)]
     f = np.pad(features.astype(np.float64), pad, mode="reflect")
     v = np.pad(values.astype(np.float64), pad, mode="reflect")
-    numerator = np.zeros_like(v)
-    denominator = np.zeros(v.shape[:2])
-    largest = np.zeros(v.shape[:2])
-    for dy in range(-radius[0], radius[0] + 1):
-        for dx in range(-radius[1], radius[1] + 1):
-            if (dy, dx) == (0, 0):
-                continue
-            other = np.roll(f, (-dy, -dx), axis=(0, 1))
-            distance = _patch_mean(np.mean((f - other) ** 2, axis=2), patch)
-            w = np.exp(-np.maximum(distance - 2 * sigma**2, 0) / (strength * sigma) ** 2)
-            largest = np.maximum(largest, w)
-            if aggregate:
-                w = _patch_mean(w, patch) * patch[0] * patch[1]
-            numerator += w[..., None] * np.roll(v, (-dy, -dx), axis=(0, 1))
-            denominator += w
+    offsets = [
+        (dy, dx)
+        for dy in range(-radius[0], radius[0] + 1)
+        for dx in range(-radius[1], radius[1] + 1)
+        if (dy, dx) != (0, 0)
+    ]
+
+    def weight(offset: tuple[int, int]) -> np.ndarray:
+        other = np.roll(f, (-offset[0], -offset[1]), axis=(0, 1))
+        distance = _patch_mean(np.mean((f - other) ** 2, axis=2), patch)
+        return np.exp(-np.maximum(distance - 2 * sigma**2, 0) / (strength * sigma) ** 2)
+
     own = np.ones(v.shape[:2])
+    share = np.ones(v.shape[:2])
     if aggregate:
-        own = _patch_mean(np.maximum(largest, self_floor), patch) * patch[0] * patch[1]
-    result = (numerator + own[..., None] * v) / (denominator + own)[..., None]
+        own, mass = np.full(v.shape[:2], self_floor), np.zeros(v.shape[:2])
+        for offset in offsets:
+            mass += weight(offset)
+            own = np.maximum(own, weight(offset))
+        share = 1 / (mass + own)
+
+    def covering(weights: np.ndarray) -> np.ndarray:
+        return _patch_mean(weights, patch) if aggregate else weights
+
+    numerator = covering(own * share)[..., None] * v
+    denominator = covering(own * share)
+    for offset in offsets:
+        w = covering(weight(offset) * share)
+        numerator += w[..., None] * np.roll(v, (-offset[0], -offset[1]), axis=(0, 1))
+        denominator += w
+    result = numerator / denominator[..., None]
     return result[margin[0] : -margin[0] or None, margin[1] : -margin[1] or None]

@@ -132,8 +132,8 @@ def jxl(samples: np.ndarray, **options) -> bytes:
     return bytes(imagecodecs.jpegxl_encode(samples, lossless=True, **options))
 
 
-PLAIN = dict(photometric="minisblack")
-COLOURS = dict(photometric="rgb")
+PLAIN = {"photometric": "minisblack"}
+COLOURS = {"photometric": "rgb"}
 
 # name: (source, dtype, bits, colour channels, alpha, frames)
 KINDS: dict[str, tuple[Callable[[], bytes], str, int, int, bool, int]] = {
@@ -234,11 +234,11 @@ KINDS: dict[str, tuple[Callable[[], bytes], str, int, int, bool, int]] = {
     "tiff stack": (lambda: tiff(noise(5, ROWS, COLUMNS, dtype="u2")), "u2", 16, 1, False, 5),
     "tiff rgb stack": (lambda: tiff(noise(4, ROWS, COLUMNS, 3), **COLOURS), "u1", 8, 3, False, 4),
     "tiff tiled bigtiff": (
-        lambda: tiff(colour(dtype="u2"), dict(bigtiff=True), tile=(16, 32), compression="zstd"),
+        lambda: tiff(colour(dtype="u2"), {"bigtiff": True}, tile=(16, 32), compression="zstd"),
         "u2", 16, 3, False, 1,
     ),
     "tiff big endian": (
-        lambda: tiff(colour(dtype="u2"), dict(byteorder=">"), compression="lzw", predictor=True),
+        lambda: tiff(colour(dtype="u2"), {"byteorder": ">"}, compression="lzw", predictor=True),
         "u2", 16, 3, False, 1,
     ),
     "tiff deflate": (lambda: tiff(gray(), compression="zlib", predictor=2), "u1", 8, 1, False, 1),
@@ -247,17 +247,17 @@ KINDS: dict[str, tuple[Callable[[], bytes], str, int, int, bool, int]] = {
     "tiff jpeg": (lambda: tiff(smooth(), compression="jpeg", **COLOURS), "u1", 8, 3, False, 1),
     "imagej hyperstack": (
         lambda: tiff(
-            noise(3, 2, ROWS, COLUMNS, dtype="u2"), dict(imagej=True),
-            metadata=dict(axes="ZCYX", Labels=list("abcdef"), Info="made for a test"),
+            noise(3, 2, ROWS, COLUMNS, dtype="u2"), {"imagej": True},
+            metadata={"axes": "ZCYX", "Labels": list("abcdef"), "Info": "made for a test"},
         ),
         "u2", 16, 1, False, 6,
     ),
     "imagej one directory": (
-        lambda: tiff(noise(5, ROWS, COLUMNS, dtype="u2"), dict(imagej=True), truncate=True),
+        lambda: tiff(noise(5, ROWS, COLUMNS, dtype="u2"), {"imagej": True}, truncate=True),
         "u2", 16, 1, False, 5,
     ),
     "ome": (
-        lambda: tiff(noise(3, 2, ROWS, COLUMNS), dict(ome=True), metadata=dict(axes="TCYX")),
+        lambda: tiff(noise(3, 2, ROWS, COLUMNS), {"ome": True}, metadata={"axes": "TCYX"}),
         "u1", 8, 1, False, 6,
     ),
     "tga through imageio": (lambda: pillow(colour(), "TGA"), "u1", 8, 3, False, 1),
@@ -463,6 +463,15 @@ def test_hidden_still_of_an_animation_is_kept() -> None:
     with Image.open(io.BytesIO(data)) as ours, Image.open(io.BytesIO(copy)) as theirs:
         assert theirs.info["default_image"]
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_avif_sequence_is_read_with_its_times(channels: int) -> None:
+    info, frames = read(animation("AVIF", channels, quality=100))
+    assert (info.clip, info.frames, info.channels, info.alpha) == (True, 4, 3, channels == 4)
+    assert [round(frame.duration, 3) for frame in frames] == [0.04, 0.07, 0.1, 0.25]
+    _, back = read(write(info, frames, format="png")[0])
+    assert_same(frames, back)
 
 
 def test_pages_of_different_sizes() -> None:

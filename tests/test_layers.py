@@ -61,7 +61,9 @@ def test_arrows_point_down(name, path):
 
 
 def test_click_lives_in_the_command_line_only():
-    users = [name for name, path in modules() if "click" in {one.split(".")[0] for one in imports(path)}]
+    users = [
+        name for name, path in modules() if "click" in {one.split(".")[0] for one in imports(path)}
+    ]
     assert users
     assert all(name.startswith("nlm_cli") for name in users)
 

@@ -1,15 +1,12 @@
 """Compile Numba kernels once, keep their machine code, and load it without importing Numba.
 
 Importing Numba and its registries costs over half a second in every process; loading an object
-file through llvmlite costs a few milliseconds. A kernel module (`cpu_nlm.py`, ...) offers
-``build(name, width=..., **constants) -> (function, signature)``: a plain Python function that
-closes over its compile-time constants, and its argument types as Numba writes them. Kernels take
-pointers and numbers, raise nothing and allocate nothing, so their object code stands alone.
+file through llvmlite costs a few milliseconds. Kernels take pointers and numbers, raise nothing
+and allocate nothing, so their object code stands alone; `compiling.py` makes it.
 """
 
 import ctypes
 import hashlib
-import importlib
 import os
 import sys
 import threading
@@ -20,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = b"nlm-object-1\n"
-SHARED_SOURCES = ("simd.py", "compiled.py")
+SHARED_SOURCES = ("simd.py", "compiling.py")
 
 C_TYPES = {
     "float32*": ctypes.c_void_p,
@@ -71,7 +68,10 @@ def _load(module: str, name: str, constants: tuple[tuple[str, int], ...]) -> Cal
         file_name = f"{module}-{name}-{_fingerprint(module, name, constants)}.o"
         code = _read_cached(file_name)
         if code is None:
-            code = _compile(module, name, dict(constants))
+            from nlm.backends.compiling import compile_kernel
+
+            _notice()
+            code = compile_kernel(module, name, width=simd_width(), **dict(constants))
             _write_cached(file_name, code)
         return _link(code)
 
@@ -85,30 +85,6 @@ def _fingerprint(module: str, name: str, constants: tuple[tuple[str, int], ...])
         digest.update((here / source).read_bytes())
     digest.update(repr((name, constants, machine(), llvmlite.__version__)).encode())
     return digest.hexdigest()[:20]
-
-
-def _compile(module: str, name: str, constants: dict[str, int]) -> bytes:
-    """A header of symbol and argument types, then object code."""
-    _notice()
-    from numba.core import compiler, sigutils
-    from numba.core.registry import cpu_target
-
-    builder = importlib.import_module(f"nlm.backends.{module}")
-    function, signature = builder.build(name, width=simd_width(), **constants)
-    arguments, result = sigutils.normalize_signature(signature)
-    flags = compiler.Flags()
-    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
-    flags.error_model = "numpy"
-    flags.nrt = False
-    cpu_target.typing_context.refresh()
-    cpu_target.target_context.refresh()
-    compiled = compiler.compile_extra(
-        cpu_target.typing_context, cpu_target.target_context, function, arguments, result, flags, {}
-    )
-    library = compiled.library
-    code = library.codegen._tm.emit_object(library._final_module)
-    header = "\n".join((compiled.fndesc.llvm_func_name, ",".join(map(str, arguments)), ""))
-    return header.encode() + code
 
 
 def _link(code: bytes) -> Callable[..., None]:

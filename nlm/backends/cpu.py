@@ -14,7 +14,7 @@ from nlm.backends.threads import for_each
 
 GROUP = 3
 TILE = 64
-CUTOFF = 14.0
+CUTOFF = 28.0
 """exp(-CUTOFF) counts as zero: squared differences beyond it are capped."""
 SELF_FLOOR = 1e-2
 """Least weight of a patch for itself, where no other patch is alike."""
@@ -61,11 +61,12 @@ class Tile:
             plane * value_channels + slack if guided else 0,
             plane * value_channels + slack,  # numerator
             plane + slack,  # denominator
-            plane + slack,  # largest weights
+            plane + slack if self.aggregate else 0,  # share that a unit of weight is worth
+            plane + slack if self.aggregate else 0,  # largest weights
             row,  # column sums
             row,  # a row of weights
-            row * (2 * self.half[0] + 1) if self.aggregate else 0,  # ring of such rows
-            row if self.aggregate else 0,  # column sums of the ring
+            2 * row * (2 * self.half[0] + 1) if self.aggregate else 0,  # rings of such rows
+            2 * row if self.aggregate else 0,  # column sums of the rings
             GROUP,
         ]
 

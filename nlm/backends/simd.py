@@ -39,7 +39,7 @@ class Lanes(types.Type):
 
 
 class Registers(types.Type):
-    """A short array of lanes, indexed by constants after unrolling, that LLVM keeps in registers."""
+    """A short array of lanes that LLVM keeps in registers once loops over it are unrolled."""
 
     def __init__(self, count: int, lanes: Lanes) -> None:
         self.count = count
@@ -224,9 +224,7 @@ def simd(width: int) -> SimpleNamespace:
     @intrinsic
     def shift(typingctx: Any, array: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            places = [
-                _element(builder, args[0], ir.Constant(INT32, k)) for k in range(array.count)
-            ]
+            places = [_element(builder, args[0], ir.Constant(INT32, k)) for k in range(array.count)]
             values = [builder.load(place) for place in places[1:]]
             values.append(ir.Constant(vector, [0.0] * width))
             for value, place in zip(values, places, strict=True):

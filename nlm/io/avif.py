@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from nlm.io.base import Frame, Info, Metadata, Options
 from nlm.io.exif import with_orientation
 from nlm.io.heif import Item, Property, Still
 from nlm.io.samples import join, split
+
+if TYPE_CHECKING:
+    from PIL.AvifImagePlugin import AvifImageFile
 
 _QUALITY = 92  # where loss is wanted and nothing said how much
 _LOSSLESS = 100
@@ -36,7 +40,16 @@ def probe(file: BinaryIO) -> Info:
         raise ValueError("there is no coded picture in it")
     high, twelve, gray = (bool(config[2] >> bit & 1) for bit in (6, 5, 4))
     bits = (12 if twelve else 10) if high else 8
-    sequence = still.brands[:4] == b"avis"
+    count = 1
+    meta = _metadata(still)
+    if still.has_tracks:
+        if bits > 8:
+            raise NotImplementedError(
+                f"is an AVIF sequence of {bits} bits, only those of 8 bits are read; "
+                "convert it to a video or to single pictures first"
+            )
+        count = getattr(_open(file), "n_frames", 1)
+        meta = replace(meta, native=None)
     return Info(
         format="avif",
         width=width,
@@ -45,23 +58,23 @@ def probe(file: BinaryIO) -> Info:
         alpha=any(b"alpha" in (item.find(b"auxC") or b"") for item in still.items.values()),
         dtype=np.dtype(np.uint8 if bits == 8 else np.uint16),
         bits=bits,
-        frames=len(_durations(file)) if sequence else 1,
-        clip=sequence,
-        metadata=_metadata(still),
+        frames=count,
+        clip=count > 1,
+        metadata=meta,
     )
 
 
 def frames(file: BinaryIO, info: Info) -> Iterator[Frame]:
+    if info.metadata.native is None:
+        yield from _sequence(file, info)
+        return
     import imagecodecs
 
-    durations = _durations(file) if info.clip else [None]
     file.seek(0)
-    data = file.read()
-    for index, seconds in enumerate(durations):
-        samples: NDArray[Any] = imagecodecs.avif_decode(data, index if info.clip else None)
-        if info.channels == 1 and samples.ndim == 3 and samples.shape[2] > 2:
-            samples = samples[:, :, [0, 3] if info.alpha else [0]]
-        yield split(samples, info.channels, info.alpha, seconds)
+    samples: NDArray[Any] = imagecodecs.avif_decode(file.read())
+    if info.channels == 1 and samples.ndim == 3 and samples.shape[2] > 2:
+        samples = samples[:, :, [0, 3] if info.alpha else [0]]
+    yield split(samples, info.channels, info.alpha)
 
 
 def encoder(file: BinaryIO, info: Info, options: Options) -> AvifEncoder:
@@ -153,15 +166,19 @@ def _cicp(properties: tuple[Property, ...]) -> tuple[int | None, int | None, int
     return None, None, None
 
 
-def _durations(file: BinaryIO) -> list[float | None]:
-    """Seconds of each frame of a sequence."""
+def _sequence(file: BinaryIO, info: Info) -> Iterator[Frame]:
+    """Frames of a sequence, by Pillow: imagecodecs 2026.3 corrupts memory on them."""
+    picture = _open(file)
+    mode = "RGBA" if info.alpha else "RGB" if info.channels == 3 else "L"
+    for index in range(info.frames or 1):
+        picture.seek(index)
+        picture.load()
+        seconds = picture.info.get("duration", 0) / 1000 if info.clip else None
+        yield split(np.asarray(picture.convert(mode)), info.channels, info.alpha, seconds)
+
+
+def _open(file: BinaryIO) -> AvifImageFile:
     from PIL.AvifImagePlugin import AvifImageFile
 
     file.seek(0)
-    picture = AvifImageFile(file)
-    seconds: list[float | None] = []
-    for index in range(getattr(picture, "n_frames", 1)):
-        picture.seek(index)
-        picture.load()
-        seconds.append(picture.info.get("duration", 0) / 1000)
-    return seconds
+    return AvifImageFile(file)

@@ -122,7 +122,7 @@ def _shows_through(file: BinaryIO, count: int) -> bool:
     picture = _open(file)
     for index in range(count):
         picture.seek(index)
-        if picture.convert("RGBA").getextrema()[3][0] < 255:
+        if picture.convert("RGBA").getchannel("A").tobytes().strip(b"\xff"):
             return True
     return False
 

@@ -54,6 +54,7 @@ class Still:
     primary: int
     items: dict[int, Item]
     links: list[tuple[bytes, int, tuple[int, ...]]]
+    has_tracks: bool = False
 
     @property
     def picture(self) -> Item:
@@ -82,9 +83,11 @@ class Still:
         if b"meta" not in top or b"ftyp" not in top:
             raise ValueError("there is no picture in it")
         try:
-            return _parse(data, top[b"ftyp"], top[b"meta"][4:])
+            still = _parse(data, top[b"ftyp"], top[b"meta"][4:])
         except (struct.error, KeyError, IndexError) as error:
             raise ValueError("its boxes are damaged") from error
+        still.has_tracks = b"moov" in top or still.brands[:4] == b"avis"
+        return still
 
     def pack(self) -> bytes:
         """The whole file: type, description, then all data."""

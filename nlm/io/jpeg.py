@@ -12,10 +12,11 @@ import numpy as np
 
 from nlm.io.base import Frame, Info, Metadata, Options
 from nlm.io.exif import orientation, with_orientation
-from nlm.io.pil import dots_per_inch, to_pil
+from nlm.io.pil import to_pil
 from nlm.io.samples import split
 
-_EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
+_JFIF, _EXIF = b"JFIF\0", b"Exif\0\0"
+_XMP, _ICC = b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _APP0, _APP1, _APP2, _APP14, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xDA, 0xD9
 _ROOM = 65533  # bytes that a segment can hold
 _QUALITY = 95  # where the source has no tables of its own
@@ -73,7 +74,7 @@ def probe(file: BinaryIO) -> Info:
         alpha=False,
         dtype=np.dtype(np.uint8),
         bits=8,
-        metadata=_metadata(native, dots_per_inch(picture.info), tuple(dropped)),
+        metadata=_metadata(native, tuple(dropped)),
     )
 
 
@@ -120,7 +121,7 @@ class JpegEncoder:
         start = 2
         if data[2:4] == bytes((0xFF, _APP0)):
             start += 2 + struct.unpack(">H", data[4:6])[0]
-        own_header = any(kind == _APP0 and part.startswith(b"JFIF") for kind, part in segments)
+        own_header = any(kind == _APP0 and part.startswith(_JFIF) for kind, part in segments)
         self._file.write(data[: 2 if own_header else start])
         for kind, part in segments:
             self._file.write(_pack(kind, part))
@@ -167,10 +168,9 @@ def _is_carried(kind: int, data: bytes) -> bool:
     return kind == _COMMENT or (_APP0 <= kind <= 0xEF and kind != _APP14)
 
 
-def _metadata(
-    native: Native, dpi: tuple[float, float] | None, dropped: tuple[str, ...]
-) -> Metadata:
+def _metadata(native: Native, dropped: tuple[str, ...]) -> Metadata:
     exif = xmp = b""
+    dpi = None
     profile: dict[int, bytes] = {}
     text = []
     private = []
@@ -183,6 +183,8 @@ def _metadata(
             profile[data[12]] = data[14:]
         elif kind == _COMMENT:
             text.append(("Comment", data.decode("utf-8", "replace")))
+        elif kind == _APP0 and data.startswith(_JFIF):
+            dpi = _density(data)
         elif kind != _APP0:
             private.append(f"the JPEG segment APP{kind - _APP0}")
     return Metadata(
@@ -197,6 +199,15 @@ def _metadata(
         dropped=dropped,
         native=native,
     )
+
+
+def _density(header: bytes) -> tuple[float, float] | None:
+    """Dots per inch of a JFIF header, if it has a unit."""
+    if len(header) < 12:
+        return None
+    unit, across, down = struct.unpack(">BHH", header[7:12])
+    factor = {1: 1.0, 2: 2.54}.get(unit)
+    return (across * factor, down * factor) if factor and across and down else None
 
 
 def _from_metadata(meta: Metadata) -> list[tuple[int, bytes]]:

@@ -38,9 +38,11 @@ def probe(file: BinaryIO) -> Info:
     writable = header.standard_primaries and curve is not None and 2 <= curve <= 17
     if not writable or (header.bits <= 8 and curve != SRGB):
         dropped.append("the colour space (the JPEG XL encoder has no way to say it)")
+    clip = header.seconds_per_tick is not None
+    if clip:
+        dropped.append("the times of the frames (the JPEG XL decoder does not tell them)")
     exif = parts.get(b"Exif", b"")
     exif = exif[4 + int.from_bytes(exif[:4], "big") :]
-    clip = header.seconds_per_tick is not None
     return Info(
         format="jxl",
         width=width,

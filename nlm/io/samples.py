@@ -21,6 +21,7 @@ def split(samples: Samples, channels: int, alpha: bool, duration: float | None =
     Parameters
     ----------
     samples : ndarray, shape (Y, X) or (Y, X, channels [+ 1])
+        Not copied.
     channels : int
         Colour channels.
     alpha : bool
