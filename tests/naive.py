@@ -21,7 +21,7 @@ def nlm(
 ) -> np.ndarray:
     """Non-local means of (Y, X, C) arrays, continued by reflection beyond their edges."""
     half = (patch[0] // 2, patch[1] // 2)
-    margin = [2 * (r + 2 * h) for r, h in zip(radius, half, strict=True)]
+    margin = [3 * (r + 2 * h) for r, h in zip(radius, half, strict=True)]
     pad = [(margin[0], margin[0]), (margin[1], margin[1]), (0, 0)]
     f = np.pad(features.astype(np.float64), pad, mode="reflect")
     v = np.pad(values.astype(np.float64), pad, mode="reflect")
@@ -38,21 +38,22 @@ def nlm(
         return np.exp(-np.maximum(distance - 2 * sigma**2, 0) / (strength * sigma) ** 2)
 
     own = np.ones(v.shape[:2])
-    share = np.ones(v.shape[:2])
+    worth = np.ones(v.shape[:2])
     if aggregate:
         own, mass = np.full(v.shape[:2], self_floor), np.zeros(v.shape[:2])
         for offset in offsets:
             mass += weight(offset)
             own = np.maximum(own, weight(offset))
-        share = 1 / (mass + own)
+        worth = 1 / np.sqrt(mass + own)
 
     def covering(weights: np.ndarray) -> np.ndarray:
         return _patch_mean(weights, patch) if aggregate else weights
 
-    numerator = covering(own * share)[..., None] * v
-    denominator = covering(own * share)
+    numerator = covering(own * worth**2)[..., None] * v
+    denominator = covering(own * worth**2)
     for offset in offsets:
-        w = covering(weight(offset) * share)
+        other = np.roll(worth, (-offset[0], -offset[1]), axis=(0, 1))
+        w = covering(weight(offset) * worth * other)
         numerator += w[..., None] * np.roll(v, (-offset[0], -offset[1]), axis=(0, 1))
         denominator += w
     result = numerator / denominator[..., None]

@@ -64,7 +64,7 @@ def test_result_does_not_depend_on_where_tiles_lie():
     options = {"patch": (5, 5), "radius": (4, 4), "aggregate": True}
     whole = nlm(image, image, 0.1, 0.5, **options)
     part = np.ascontiguousarray(image[23:140, 31:150])
-    reach = 4 + 2 * 2
+    reach = 2 * (4 + 2)
     inner = nlm(part, part, 0.1, 0.5, **options)[reach:-reach, reach:-reach]
     assert np.array_equal(inner, whole[23 + reach : 140 - reach, 31 + reach : 150 - reach])
 

@@ -20,6 +20,7 @@ SELF_FLOOR = 1e-2
 """Least weight of a patch for itself, where no other patch is alike."""
 
 
+PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)  # forms of the kernel, see cpu_nlm.py
 SELF_WEIGHT = 1.0
 """Weight of a pixel for itself in the pixelwise form."""
 
@@ -35,11 +36,11 @@ class Tile:
     cols: int
     radius: tuple[int, int]
     half: tuple[int, int]
-    aggregate: bool
+    form: int
 
     @property
     def margin(self) -> tuple[int, int]:
-        reach = 2 if self.aggregate else 1
+        reach = 2 if self.form == PATCHWISE else 1
         return (self.radius[0] + reach * self.half[0], self.radius[1] + reach * self.half[1])
 
     def jobs(self, height: int, width: int) -> list[list[tuple[int, int]]]:
@@ -56,17 +57,17 @@ class Tile:
         plane = (self.rows + 2 * self.margin[0]) * stride
         slack = stride + GROUP  # a group of offsets may reach beyond the window
         row = stride * GROUP
+        patchwise = self.form == PATCHWISE
         return [
             plane * feature_channels + slack,
             plane * value_channels + slack if guided else 0,
             plane * value_channels + slack,  # numerator
             plane + slack,  # denominator
-            plane + slack if self.aggregate else 0,  # share that a unit of weight is worth
-            plane + slack if self.aggregate else 0,  # largest weights
+            plane * (2 if patchwise else 1) + slack,  # patch sums
             row,  # column sums
             row,  # a row of weights
-            2 * row * (2 * self.half[0] + 1) if self.aggregate else 0,  # rings of such rows
-            2 * row if self.aggregate else 0,  # column sums of the rings
+            row * (2 * self.half[0] + 1) if patchwise else 0,  # ring of such rows
+            row if patchwise else 0,  # column sums of the ring
             GROUP,
         ]
 
@@ -102,61 +103,77 @@ def nlm(
     -------
     ndarray of float32, shape of `values`
     """
-    height, width, channels = features.shape
-    guided = values is not features
-    run = _kernel(channels, values.shape[2], aggregate, guided)
     features, values = np.ascontiguousarray(features), np.ascontiguousarray(values)
+    numbers = weight_numbers(sigma, strength, patch, features.shape[2])
     half = (patch[0] // 2, patch[1] // 2)
-    tile = Tile(min(TILE, height), min(TILE, width), radius, half, aggregate)
-    numbers = weight_numbers(sigma, strength, patch, channels)
+
+    def average(form: int, patches: Picture, channels: int) -> Picture:
+        return _average(form, features, values, patches, channels, half, radius, numbers, for_each)
+
+    none = np.empty(0, np.float32)
+    if not aggregate:
+        return average(PIXELWISE, none, values.shape[2])
+    return average(PATCHWISE, average(PATCH_SUMS, none, 2), values.shape[2])
+
+
+def _average(
+    form: int,
+    features: Picture,
+    values: Picture,
+    patches: Picture,
+    channels: int,
+    half: tuple[int, int],
+    radius: tuple[int, int],
+    numbers: tuple[float, ...],
+    for_each: ForEach,
+) -> Picture:
+    """One visit to all pairs of patches, in one of the kernel's forms."""
+    height, width = features.shape[:2]
+    guided = form != PATCH_SUMS and values is not features
+    run = _kernel(form, features.shape[2], channels, guided)
+    tile = Tile(min(TILE, height), min(TILE, width), radius, half, form)
     row_of = reflected(height, tile.rows, tile.margin[0]) * width
     column_of = reflected(width, tile.cols, tile.margin[1])
-    sizes = tile.scratch(channels, values.shape[2], guided)
-    out = np.empty_like(values)
+    sizes = tile.scratch(features.shape[2], channels, guided)
+    out = np.empty((height, width, channels), np.float32)
     local = threading.local()
 
-    def denoise_tiles(corners: list[tuple[int, int]]) -> None:
+    def average_tiles(corners: list[tuple[int, int]]) -> None:
         if not hasattr(local, "areas"):
             local.areas = aligned_areas(sizes)
         areas = [area.ctypes.data for area in local.areas]
         if not guided:
             areas[1] = areas[0]
         lane_corners = np.array(corners, dtype=np.int64)
+        images = (features, values, patches, out, row_of, column_of, lane_corners)
         run(
-            features.ctypes.data,
-            values.ctypes.data,
-            out.ctypes.data,
-            row_of.ctypes.data,
-            column_of.ctypes.data,
-            lane_corners.ctypes.data,
+            *(image.ctypes.data for image in images),
             *areas,
             *(height, width, tile.rows, tile.cols, *radius, *half),
             *numbers,
         )
 
-    for_each(denoise_tiles, tile.jobs(height, width))
+    for_each(average_tiles, tile.jobs(height, width))
     return out
 
 
-def _kernel(
-    feature_channels: int, value_channels: int, aggregate: bool, guided: bool
-) -> Callable[..., None]:
+def _kernel(form: int, features: int, values: int, guided: bool) -> Callable[..., None]:
     return kernel(
         "cpu_nlm",
-        "denoise_tiles",
+        "average",
         group=GROUP,
-        feature_channels=feature_channels,
-        value_channels=value_channels,
-        aggregate=int(aggregate),
+        form=form,
+        features=features,
+        values=values,
         guided=int(guided),
     )
 
 
 def warm_up() -> int:
     """Compile the kernels that pictures usually need; tells how many."""
-    variants = [(1, 1, True, False), (3, 3, True, False)]
+    variants = [(form, c, 2 if form == PATCH_SUMS else c) for form in (1, 2) for c in (1, 3)]
     for variant in variants:
-        _kernel(*variant)
+        _kernel(*variant, guided=False)
     return len(variants)
 
 

@@ -11,8 +11,11 @@ tile. A tile is stored with a halo of `margin` pixels on each side at vector ind
 - Patch distances are box sums of squared differences, kept up recursively in y (one sum per
   column) and in x. Squared differences are capped where the weight is zero anyhow, and summed as
   integers of 23 bits: those that appear in the mantissa when `unit` is added. So every sum is
-  exact: nothing drifts, and what a tile computes does not depend on where it begins. Patchwise
-  aggregation box-sums the weights in the same way.
+  exact: nothing drifts, and what a tile computes does not depend on where it begins.
+- Patchwise aggregation visits all pairs twice: first for each patch's sum of weights and its
+  largest, which becomes its weight for itself; then every weight, divided by the roots of both
+  patches' sums (Milanfar, doi:10.1137/120875843), is box-summed over the patch, since it counts
+  for all pixels that the patch covers.
 """
 
 from collections.abc import Callable
@@ -27,19 +30,29 @@ EXP = (0.999952453, 0.499174978, 0.162138812, 0.031653756)
 |w - exp(t)| < 1.5e-5 (exp(t) + 0.001)."""
 
 
+PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
+"""Forms of the kernel.
+
+Pixelwise: the average itself. Patch sums: for each patch, one over the root of its sum of weights,
+and the weight of the patch for itself as a share of that sum (two values). Patchwise: the average
+over all patches that cover a pixel, from these.
+"""
+
+
 def build(name: str, **constants: int) -> tuple[Callable, types.Type]:
-    assert name == "denoise_tiles"
-    return denoise_tiles(**constants)
+    assert name == "average"
+    return average(**constants)
 
 
-def denoise_tiles(
-    width: int, group: int, feature_channels: int, value_channels: int, aggregate: int, guided: int
+def average(
+    width: int, group: int, form: int, features: int, values: int, guided: int
 ) -> tuple[Callable, types.Type]:
-    WIDTH, GROUP, AGGREGATE, GUIDED = width, group, bool(aggregate), bool(guided)
-    FEATURES, VALUES = feature_channels, value_channels
+    """The kernel for pictures with so many channels; guided: the values are another picture."""
+    WIDTH, GROUP, FORM, FEATURES, VALUES = width, group, form, features, values
+    GUIDED = bool(guided)
     ops = simd(width)
     load, store, splat, shift = ops.load, ops.store, ops.splat, ops.shift
-    registers, minimum, maximum = ops.registers, ops.minimum, ops.maximum
+    registers, minimum, maximum, sqrt = ops.registers, ops.minimum, ops.maximum, ops.sqrt
     add_bits, sub_bits, from_bits = ops.add_bits, ops.sub_bits, ops.from_bits
     C1, C2, C3, C4 = (np.float32(c) for c in EXP)
     ZERO, ONE = np.float32(0), np.float32(1)
@@ -152,65 +165,46 @@ def denoise_tiles(
             raise_to(largest, i + count + to_j + g, given_most[g])
 
     @inline
-    def collect(
-        weights, share, ring, slot, ring_columns, half_ring, half_columns, i, to_j, count, unit
-    ):
-        """Put a row of weights, as shares of patch i and of patch j, into two rings of rows.
+    def collect(weights, worth, ring, slot, ring_columns, i, to_j, count, unit):
+        """Put a row of weights, normalised by both patches, into the ring of a patch's rows.
 
-        A ring holds as many rows as a patch; its sums over rows are kept in `ring_columns`.
+        The ring's sums over rows are kept in `ring_columns`.
         """
         for x in range(count):
-            share_of_i = load(share, i + x)
+            worth_of_i = load(worth, i + x)
             for g in range(GROUP):
                 k = x * GROUP + g
-                w = load(weights, k)
-                bits = w * share_of_i + unit
+                w = load(weights, k) * worth_of_i
+                bits = w * load(worth, i + x + to_j + g) + unit
                 gained = sub_bits(bits, load(ring, slot + k))
                 store(ring, slot + k, bits)
                 store(ring_columns, k, add_bits(load(ring_columns, k), gained))
-                bits = w * load(share, i + x + to_j + g) + unit
-                gained = sub_bits(bits, load(ring, half_ring + slot + k))
-                store(ring, half_ring + slot + k, bits)
-                k = k + half_columns
-                store(ring_columns, k, add_bits(load(ring_columns, k), gained))
 
     @inline
-    def spread(weights, half, patch_x, values, plane, numerator, denominator, i, to_j, count):
-        """Add the weighted values of j to i and of i to j.
-
-        In the patchwise form the weights for j lie `half` vectors behind those for i, and both
-        are box-summed over patch_x first.
-        """
+    def spread(weights, patch_x, values, plane, numerator, denominator, i, to_j, count):
+        """Add the weighted values of j to i and of i to j; weights are box-summed over patch_x."""
         box = registers(GROUP)
-        box_j = registers(GROUP)
         given = registers(GROUP)
         given_values = registers(SUMS)
         for x in range(patch_x - 1):
             for g in range(GROUP):
                 box[g] = add_bits(box[g], load(weights, x * GROUP + g))
-                box_j[g] = add_bits(box_j[g], load(weights, half + x * GROUP + g))
         for x in range(count):
             total = splat(ZERO)
             totals = registers(VALUES)
             for g in range(GROUP):
-                k = x * GROUP + g
-                last = (x + patch_x - 1) * GROUP + g
-                to_i = load(weights, last)
-                to_other = to_i
-                if AGGREGATE:
-                    s = add_bits(box[g], to_i)
-                    box[g] = sub_bits(s, load(weights, k))
-                    to_i = from_bits(s)
-                    s = add_bits(box_j[g], load(weights, half + last))
-                    box_j[g] = sub_bits(s, load(weights, half + k))
-                    to_other = from_bits(s)
-                total = total + to_i
-                given[g] = given[g] + to_other
+                w = load(weights, (x + patch_x - 1) * GROUP + g)
+                if FORM == PATCHWISE:
+                    s = add_bits(box[g], w)
+                    box[g] = sub_bits(s, load(weights, x * GROUP + g))
+                    w = from_bits(s)
+                total = total + w
+                given[g] = given[g] + w
                 for c in range(VALUES):
                     k = i + x + c * plane
-                    totals[c] = totals[c] + to_i * load(values, k + to_j + g)
+                    totals[c] = totals[c] + w * load(values, k + to_j + g)
                     n = g * VALUES + c
-                    given_values[n] = given_values[n] + to_other * load(values, k)
+                    given_values[n] = given_values[n] + w * load(values, k)
             add(denominator, i + x, total)
             add(denominator, i + x + to_j, given[0])
             shift(given)
@@ -244,94 +238,94 @@ def denoise_tiles(
                         out[pixel * VALUES + c] = packed[k]
 
     def kernel(
-        feature_image, value_image, out, row_of, column_of, corners,
-        features, values, numerator, denominator, share, largest,
+        feature_image, value_image, patch_image, out, row_of, column_of, corners,
+        features, values, numerator, denominator, patches,
         columns, weights, ring, ring_columns, biases,
         height, picture_width, rows, cols, radius_y, radius_x, half_y, half_x,
         scale_, bias_, unit_, cap_, weight_unit_, weight_scale, self_weight, self_floor,
     ):  # fmt: skip
-        reach_y, reach_x = (half_y, half_x) if AGGREGATE else (0, 0)
+        reach_y, reach_x = (half_y, half_x) if FORM == PATCHWISE else (0, 0)
         margin_y, margin_x = radius_y + half_y + reach_y, radius_x + half_x + reach_x
         patch_y, patch_x = 2 * half_y + 1, 2 * half_x + 1
         tile_rows, stride = rows + 2 * margin_y, cols + 2 * margin_x
         plane, origin = tile_rows * stride, margin_y * stride + margin_x
-        half_ring, half_columns = patch_y * stride * GROUP, stride * GROUP
+        worth, own, row_size = 0, plane, stride * GROUP
         scale, bias, unit, cap = splat(scale_), splat(bias_), splat(unit_), splat(cap_)
         weight_unit, zero = splat(weight_unit_), splat(ZERO)
 
         pack(feature_image, features, FEATURES, row_of, column_of, corners, tile_rows, stride)
         if GUIDED:
             pack(value_image, values, VALUES, row_of, column_of, corners, tile_rows, stride)
-        fill(numerator, plane * VALUES, zero)
-        fill(denominator, plane, zero)
-        if AGGREGATE:
-            fill(share, plane, zero)
-            fill(largest, plane, splat(self_floor))
+        if FORM == PATCHWISE:
+            pack(patch_image, patches, 2, row_of, column_of, corners, tile_rows, stride)
+        if FORM == PATCH_SUMS:
+            fill(patches, plane, zero)
+            fill(numerator, plane, splat(self_floor))
+        else:
+            fill(numerator, plane * VALUES, zero)
+            fill(denominator, plane, zero)
 
-        for estimating in range(0 if AGGREGATE else 1, 2):
-            for dy in range(radius_y + 1):
-                for dx in range(1 if dy == 0 else -radius_x, radius_x + 1, GROUP):
-                    for g in range(GROUP):
-                        store(biases, g, bias if dx + g <= radius_x else splat(NEVER))
-                    to_j = dy * stride + dx
-                    left = min(0, -min(dx + GROUP - 1, radius_x))
-                    count = cols + max(0, -dx) - left
-                    patches = count + 2 * reach_x
-                    first = -dy - reach_y
-                    if AGGREGATE:
-                        fill(ring, 2 * half_ring, weight_unit)
-                        fill(ring_columns, 2 * half_columns, zero)
-                    for y in range(first, rows + reach_y):
-                        i = origin + y * stride + left - reach_x
-                        corner = i - half_y * stride - half_x
-                        if y == first:
-                            start_columns(
-                                features, columns, plane, corner, to_j, patches + patch_x - 1,
-                                patch_y, stride, unit, cap,
-                            )  # fmt: skip
-                        else:
-                            move_columns(
-                                features, columns, plane, corner - stride,
-                                corner + (patch_y - 1) * stride, to_j, patches + patch_x - 1,
-                                unit, cap,
-                            )  # fmt: skip
-                        weigh(columns, weights, patches, patch_x, scale, biases)
-                        if not AGGREGATE:
+        for dy in range(radius_y + 1):
+            for dx in range(1 if dy == 0 else -radius_x, radius_x + 1, GROUP):
+                for g in range(GROUP):
+                    store(biases, g, bias if dx + g <= radius_x else splat(NEVER))
+                to_j = dy * stride + dx
+                left = min(0, -min(dx + GROUP - 1, radius_x))
+                inner = cols + max(0, -dx) - left
+                count = inner + 2 * reach_x
+                first = -dy - reach_y
+                if FORM == PATCHWISE:
+                    fill(ring, patch_y * row_size, weight_unit)
+                    fill(ring_columns, row_size, zero)
+                for y in range(first, rows + reach_y):
+                    i = origin + y * stride + left - reach_x
+                    corner = i - half_y * stride - half_x
+                    if y == first:
+                        start_columns(
+                            features, columns, plane, corner, to_j, count + patch_x - 1, patch_y,
+                            stride, unit, cap,
+                        )  # fmt: skip
+                    else:
+                        move_columns(
+                            features, columns, plane, corner - stride,
+                            corner + (patch_y - 1) * stride, to_j, count + patch_x - 1, unit, cap,
+                        )  # fmt: skip
+                    weigh(columns, weights, count, patch_x, scale, biases)
+                    if FORM == PIXELWISE:
+                        spread(weights, 1, values, plane, numerator, denominator, i, to_j, count)
+                    elif FORM == PATCH_SUMS:
+                        tally(weights, patches, numerator, i, to_j, count)
+                    else:
+                        slot = ((y - first) % patch_y) * row_size
+                        collect(
+                            weights, patches, ring, slot, ring_columns, i, to_j, count, weight_unit
+                        )
+                        if y - first >= patch_y - 1:
                             spread(
-                                weights, 0, 1, values, plane, numerator, denominator, i, to_j,
-                                count,
+                                ring_columns, patch_x, values, plane, numerator, denominator,
+                                i + reach_x - half_y * stride, to_j, inner,
                             )  # fmt: skip
-                        elif not estimating:
-                            tally(weights, share, largest, i, to_j, patches)
-                        else:
-                            slot = ((y - first) % patch_y) * half_columns
-                            collect(
-                                weights, share, ring, slot, ring_columns, half_ring, half_columns,
-                                i, to_j, patches, weight_unit,
-                            )  # fmt: skip
-                            if y - first >= patch_y - 1:
-                                spread(
-                                    ring_columns, half_columns, patch_x, values, plane, numerator,
-                                    denominator, i + reach_x - half_y * stride, to_j, count,
-                                )  # fmt: skip
-            if not estimating:  # sums of weights become what one unit of weight is worth
-                for k in range(plane):
-                    worth = splat(ONE) / (load(share, k) + load(largest, k))
-                    store(share, k, worth)
-                    store(largest, k, load(largest, k) * worth)
 
-        own = splat(self_weight)
         for y in range(rows):
             for x in range(cols):
                 i = origin + y * stride + x
-                if AGGREGATE:
-                    own = box_sum(largest, i, stride, half_y, half_x) * splat(weight_scale)
-                weight_sum = load(denominator, i) + own
-                for c in range(VALUES):
-                    k = i + c * plane
-                    store(numerator, k, (load(numerator, k) + own * load(values, k)) / weight_sum)
+                if FORM == PATCH_SUMS:
+                    largest = load(numerator, i)
+                    mass = load(patches, i) + largest
+                    store(numerator, worth + i, splat(ONE) / sqrt(mass))
+                    store(numerator, own + i, largest / mass)
+                else:
+                    itself = splat(self_weight)
+                    if FORM == PATCHWISE:
+                        itself = box_sum(patches, own + i, stride, half_y, half_x)
+                        itself = itself * splat(weight_scale)
+                    weight_sum = load(denominator, i) + itself
+                    for c in range(VALUES):
+                        k = i + c * plane
+                        total = load(numerator, k) + itself * load(values, k)
+                        store(numerator, k, total / weight_sum)
         unpack(numerator, out, corners, height, picture_width, rows, cols, origin, stride, plane)
 
     numbers, indices = types.CPointer(float32), types.CPointer(int64)
-    arguments = [numbers] * 3 + [indices] * 3 + [numbers] * 11 + [int64] * 8 + [float32] * 8
+    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 10 + [int64] * 8 + [float32] * 8
     return kernel, void(*arguments)

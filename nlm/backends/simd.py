@@ -135,7 +135,7 @@ def simd(width: int) -> SimpleNamespace:
 
     - ``load(pointer, i)``, ``store(pointer, i, lanes)``: the i-th group of `width` numbers
     - ``splat(number)``: the number in every lane
-    - ``minimum(a, b)``, ``maximum(a, b)``
+    - ``minimum(a, b)``, ``maximum(a, b)``, ``sqrt(a)``
     - ``add_bits(a, b)``, ``sub_bits(a, b)``: the bit patterns as int32, ``from_bits(a)``: that
       integer as a float. Numbers x in [0, u] with u a power of two have the bits of ``u`` plus
       x * 2^23 / u in ``u + x``, so their sums and differences can be taken exactly.
@@ -190,6 +190,16 @@ def simd(width: int) -> SimpleNamespace:
 
         return call
 
+    @intrinsic
+    def sqrt(typingctx: Any, a: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            function = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(vector, [vector]), f"llvm.sqrt.v{width}f32"
+            )
+            return builder.call(function, args)
+
+        return lanes(lanes), codegen
+
     def on_bits(instruction: str) -> Any:
         @intrinsic
         def call(typingctx: Any, a: Any, b: Any) -> Any:
@@ -241,6 +251,7 @@ def simd(width: int) -> SimpleNamespace:
         minimum=binary("minnum"),
         maximum=binary("maxnum"),
         registers=registers,
+        sqrt=sqrt,
         shift=shift,
         add_bits=on_bits("add"),
         sub_bits=on_bits("sub"),

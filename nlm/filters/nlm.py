@@ -41,7 +41,8 @@ class NlmParams(Params):
 
     @property
     def halo(self) -> Halo:
-        reach = self.search_radius + self.patch_size // 2 * (2 if self.aggregate else 1)
+        reach = self.search_radius + self.patch_size // 2
+        reach *= 2 if self.aggregate else 1
         return (0, reach, reach)
 
 

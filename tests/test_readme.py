@@ -1,0 +1,51 @@
+"""What the README shows works."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT, checkers, noisy
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    command.replace("\\|", "|")
+    for line in README.splitlines()
+    if line.startswith("|")
+    for command in re.findall(r"`((?:cat [^`]*|nlm [a-z]+ [^`]+))`", line)
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The files that the README's commands name."""
+    pixels = (noisy(checkers(48, 56, 3), 0.1).clip(0, 1) * 255).astype(np.uint8)
+    for name in ("photo.jpg", "scan.png", "a.png", "clean.png", "a.tif", "b.tif"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    return tmp_path
+
+
+def test_the_table_has_commands():
+    assert len(COMMANDS) > 10
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command, folder):
+    if command == "nlm denoise photo.jpg -o clean.png":
+        (folder / "clean.png").unlink()
+    main = shlex.join([sys.executable, "-c", "from nlm_cli.main import main; main()"])
+    script = f'nlm() {{ {main} "$@"; }}\n{command}'
+    done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
+def test_python():
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
+    names: dict = {}
+    exec(code, names)
+    assert names["nlm"].psnr(names["result"], names["clean"]) > 25
