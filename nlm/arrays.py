@@ -92,6 +92,7 @@ def apply(
         pixels,
         params.halo,
         tile or chosen.tile,
+        chosen.align,
     )
 
 

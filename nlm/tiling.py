@@ -46,7 +46,11 @@ def _axis(start: int, size: int, tile: int, halo: int) -> tuple[slice, slice, sl
 
 
 def by_tiles(
-    apply: Callable[[Frames], Frames], frames: Frames, halo: Halo | None, tile: int | None
+    apply: Callable[[Frames], Frames],
+    frames: Frames,
+    halo: Halo | None,
+    tile: int | None,
+    align: int = 1,
 ) -> Frames:
     """Apply a filter tile by tile.
 
@@ -59,12 +63,15 @@ def by_tiles(
         The filter's reach; None = it needs the whole picture.
     tile : int or None
         Side of a tile in pixels; None = the whole picture at once.
+    align : int
+        Tiles and their halos begin at multiples of this many pixels.
     """
     size = frames.shape[1:3]
     if tile is None or halo is None or max(size) <= tile:
         return apply(frames)
     result = np.empty_like(frames)
-    for inner, outer, place in windows((size[0], size[1]), tile, halo[1:]):
+    tile, *reach = (-(-pixels // align) * align for pixels in (tile, *halo[1:]))
+    for inner, outer, place in windows((size[0], size[1]), tile, (reach[0], reach[1])):
         done = apply(frames[:, outer[0], outer[1]])
         result[:, inner[0], inner[1]] = done[:, place[0], place[1]]
     return result

@@ -38,7 +38,8 @@ class TestFilter:
 
     def test_constant_stays_constant(self, method):
         image = np.full((40, 30), 0.37, np.float32)
-        assert np.abs(nlm.denoise(image, SIGMA, method) - image).max() < 1e-6
+        change = np.abs(nlm.denoise(image, SIGMA, method) - image).max()
+        assert change <= registry.get(method).constant
 
     def test_no_noise_no_change(self, method):
         image = checkers(30, 40)[..., 0]
@@ -65,7 +66,7 @@ class TestFilter:
             return chosen.apply(part, SIGMA, params, place)
 
         whole = apply(image)
-        tiles = by_tiles(apply, image, params.halo, tile)
+        tiles = by_tiles(apply, image, params.halo, tile, chosen.align)
         assert np.abs(tiles - whole).max() <= chosen.tolerance
 
     def test_strided_and_read_only_input(self, method):

@@ -33,7 +33,7 @@ class NlmParams(Params):
         6, "How far similar patches are searched for.", unit="pixels", low=1, high=64
     )
     strength: float = parameter(
-        0.55, "Filter strength: h / sigma. More is smoother.", low=0.01, high=10
+        0.6, "Filter strength: h / sigma. More is smoother.", low=0.01, high=10
     )
     aggregate: bool = parameter(
         True, "Average what every patch says of a pixel, not only the patch round it."
@@ -76,6 +76,6 @@ FILTER = Filter(
     summary="classical non-local means: patches of a search window, averaged by likeness",
     presets={
         "fast": {"patch_size": 5, "search_radius": 4},
-        "best": {"patch_size": 7, "search_radius": 10, "strength": 0.45},
+        "best": {"patch_size": 7, "search_radius": 10, "strength": 0.5},
     },
 )

@@ -75,6 +75,45 @@ class ModelConfig:
         """Picture sides are padded (by reflection) to a multiple of this many pixels."""
         return 1 << len(self.widths)
 
+    @property
+    def halo(self) -> int:
+        """How many pixels on each side decide on a pixel, at most."""
+        reach = 2 * 2  # first and last convolution, at half size
+        for level, count in enumerate(self.blocks):
+            count += self.blocks_up[level] if level < len(self.blocks_up) else 0
+            reach += (2 * count + self.nonlocal_radius[level]) << (level + 1)
+        reach = reach * self.repeats + self.multiple
+        return -(-reach // self.multiple) * self.multiple
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of all weights."""
+        found: dict[str, tuple[int, ...]] = {}
+
+        def layer(name: str, outputs: int, inputs: int, taps: int) -> None:
+            found[f"{name}.weight"] = (outputs, inputs, taps, taps)
+            found[f"{name}.bias"] = (outputs,)
+
+        def blocks(name: str, level: int, count: int, radius: int) -> None:
+            width = self.widths[level]
+            for k in range(count):
+                layer(f"{name}.{k}.conv1", width, width, 3)
+                layer(f"{name}.{k}.conv2", width, width, 3)
+            if radius:
+                inner = self.nonlocal_width or width // 2
+                for part in ("theta", "phi", "g"):
+                    layer(f"{name}.{count}.{part}", inner, width, 1)
+                layer(f"{name}.{count}.w_z", width, inner, 1)
+
+        layer("stem", self.widths[0], self.inputs, 3)
+        for i in range(len(self.widths) - 1):
+            blocks(f"encoder.{i}", i, self.blocks[i], 0)
+            layer(f"down.{i}", self.widths[i + 1], self.widths[i], 2)
+            layer(f"up.{i}", 4 * self.widths[i], self.widths[i + 1], 1)
+            blocks(f"decoder.{i}", i, self.blocks_up[i], self.nonlocal_radius[i])
+        blocks("bottom", len(self.widths) - 1, self.blocks[-1], self.nonlocal_radius[-1])
+        layer("head", 4 * self.channels, self.widths[0], 3)
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers, for JSON."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

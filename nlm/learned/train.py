@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import hashlib
+import functools
 import json
 import math
 import os
@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from nlm.errors import FileError, NlmError, UsageError
 from nlm.learned.config import FORMAT_VERSION, ModelConfig, TrainConfig
+from nlm.learned.weights import digest
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"}
 LARGEST_SIDE = 2048  # larger pictures are reduced when they are read
@@ -218,13 +219,13 @@ def load_pictures(folder: Path, channels: int, smallest: int) -> list[np.ndarray
 
 def estimate(noisy: np.ndarray, sigma: float, strengths: tuple[float, ...]) -> np.ndarray:
     """Return the classical filter's results for one (C, Y, X) picture, one after another."""
-    import nlm
+    from nlm.backends.cpu import nlm
+    from nlm.backends.threads import for_each
 
     image = np.ascontiguousarray(noisy.transpose(1, 2, 0))
-    results = [
-        nlm.denoise(image, sigma=sigma, strength=strength, channel_axis=-1)
-        for strength in strengths
-    ]
+    options: dict[str, Any] = {"patch": (5, 5), "radius": (6, 6), "aggregate": True}
+    options["for_each"] = functools.partial(for_each, threads=1)
+    results = [nlm(image, image, sigma, strength, **options) for strength in strengths]
     return np.concatenate(results, -1, dtype=np.float32).transpose(2, 0, 1)
 
 
@@ -655,16 +656,6 @@ def warm_start(net: NlNet, path: Path) -> None:
 
 
 # ------------------------------------------------------------------ export
-
-
-def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of names, shapes, types and values, in the order of the names."""
-    total = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
 
 
 def export(checkpoint: Path, path: Path, half: bool = True) -> Path:

@@ -21,31 +21,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.noise.patches import COARSE, FINE, MIDDLE, PatchEnergies
-from nlm.noise.white import flat_mean
 
-__all__ = ["Floors", "correlated_levels", "energy_floors"]
+__all__ = ["Floors", "correlated_levels", "energy_floors", "unevenness"]
 
 RANGES = 8
 FLATTEST, FLAT = 0.05, 0.2
+FEWEST = 8
+"""Patches that are averaged at least."""
 LEAST_PATCHES = 200
 ROUNDING = (0.1 / 255) ** 2
-"""Added to energies before logarithms are taken."""
+"""Added to energies whose growth is looked at, so that none is zero."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Constants of the rule, fitted once by `tests/bench/fit_noise.py`'s criterion.
+    """Constants of the rule.
 
-    The criterion is the PSNR after non-local means, over camera noise simulated on BSDS500-train400
-    and real camera noise (CC60), and over clean pictures, where it falls with the level.
+    Fitted so that the mean PSNR after non-local means is highest over real camera noise (CC60),
+    camera noise simulated on BSDS500-train400, and clean pictures, where it falls with the level.
+
+    Attributes
+    ----------
+    luma, chroma : float
+        Logarithms of level over the root of the energy, before the penalty.
+    middle, fine, offset : float
+        Unevenness at the middle and fine scale weigh so much; the penalty is its softplus.
     """
 
-    luma: float = 0.0
-    chroma: float = 0.0
-    middle: float = 3.0
-    fine: float = 3.0
-    evenness: float = -2.0
-    colour: float = 0.0
+    luma: float = 1.26
+    chroma: float = 0.85
+    middle: float = 4.88
+    fine: float = 4.32
+    offset: float = -0.62
 
 
 CALIBRATION = Calibration()
@@ -60,7 +67,7 @@ class Floors:
     Attributes
     ----------
     intensity : ndarray, shape (R,)
-        Mean intensity of the range.
+        Mean intensity of its flattest patches.
     flattest, flat : ndarray, shape (R, C, 4)
         Mean band energies of the flattest 5 % and 20 % of the patches.
     """
@@ -73,16 +80,21 @@ class Floors:
 def energy_floors(patches: PatchEnergies) -> Floors:
     """Band energies of flat patches in ranges of intensity that hold equally many patches."""
     order = np.argsort(patches.intensity, kind="stable")
-    ranges = np.array_split(order, min(RANGES, patches.count))
     structure = patches.structure()
-    intensity = np.array([patches.intensity[part].mean(dtype=np.float64) for part in ranges])
+    intensity, flattest, flat = [], [], []
+    for part in np.array_split(order, min(RANGES, patches.count)):
+        part = part[np.argsort(structure[part], kind="stable")]
+        few, many = (part[: max(FEWEST, int(share * len(part)))] for share in (FLATTEST, FLAT))
+        intensity.append(patches.intensity[few].mean(dtype=np.float64))
+        flattest.append(patches.bands[:, :, few].mean(-1, dtype=np.float64))
+        flat.append(patches.bands[:, :, many].mean(-1, dtype=np.float64))
+    return Floors(np.array(intensity), np.array(flattest), np.array(flat))
 
-    def floors(fraction: float) -> Float64:
-        return np.array(
-            [flat_mean(structure[part], patches.bands[:, :, part], fraction) for part in ranges]
-        )
 
-    return Floors(intensity, floors(FLATTEST), floors(FLAT))
+def unevenness(floors: Floors) -> Float64:
+    """How much the level of luma grows from the flattest to flat patches, per band, as log."""
+    growth = _half_log(floors.flat[:, 0]) - _half_log(floors.flattest[:, 0])
+    return np.asarray(np.median(growth, axis=0))
 
 
 def correlated_levels(
@@ -106,25 +118,24 @@ def correlated_levels(
     if patches.count < LEAST_PATCHES or not patches.sizes.all():
         return (0.0,) * patches.channels
     coloured = patches.channels == 3
-    penalty = _penalty(floors, coloured, calibration)
+    penalty = _penalty(floors, calibration)
     levels = []
     for channel in range(patches.channels):
         energies = floors.flattest[:, channel]
         if coloured and channel > 0:
-            level = calibration.chroma + _half_log(np.quantile(energies[:, COARSE], 0.25))
+            energy, factor = np.quantile(energies[:, COARSE], 0.25), calibration.chroma
         else:
-            level = calibration.luma + _half_log(np.median(energies[:, MIDDLE]))
-        levels.append(math.exp(level - penalty))
+            energy, factor = np.median(energies[:, MIDDLE]), calibration.luma
+        levels.append(math.sqrt(energy) * math.exp(factor - penalty))
     return tuple(levels)
 
 
-def _penalty(floors: Floors, coloured: bool, calibration: Calibration) -> float:
-    growth = np.median(_half_log(floors.flat[:, 0]) - _half_log(floors.flattest[:, 0]), axis=0)
-    unevenness = calibration.evenness + calibration.colour * coloured
-    unevenness += calibration.middle * growth[MIDDLE] + calibration.fine * growth[FINE]
-    return float(np.logaddexp(0, unevenness))
+def _penalty(floors: Floors, calibration: Calibration) -> float:
+    growth = unevenness(floors)
+    texture = calibration.middle * growth[MIDDLE] + calibration.fine * growth[FINE]
+    return float(np.logaddexp(0, texture + calibration.offset))
 
 
-def _half_log(energy: Float64 | np.floating) -> Float64:
+def _half_log(energy: Float64) -> Float64:
     """Logarithm of the level, that is of the root of the energy."""
-    return np.asarray(0.5 * np.log(np.asarray(energy, np.float64) + ROUNDING))
+    return np.asarray(0.5 * np.log(energy + ROUNDING))

@@ -8,7 +8,6 @@ of the Ponomarenko et al. Method", IPOL 2013, doi:10.5201/ipol.2013.45.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +20,8 @@ from nlm.noise.colour import OPPONENT
 __all__ = ["COARSE", "FINE", "FINEST", "MIDDLE", "PatchEnergies", "sample_patches"]
 
 SIDE = 8
-SAMPLES = 32_000
-"""Most patches times channels that are looked at, whatever the size of the picture."""
+MOST_PATCHES, MOST_SPECTRA = 20_000, 30_000
+"""Most patches, and patches times channels, that are looked at, however large the picture is."""
 COARSE, MIDDLE, FINE, FINEST = range(4)
 BAND_STARTS = (1, 3, 6, 9)
 """Lowest fy + fx of each band in an 8x8 patch."""
@@ -59,27 +58,17 @@ class PatchEnergies:
 
     @property
     def channels(self) -> int:
-        return self.bands.shape[0]
+        return int(self.bands.shape[0])
 
     @property
     def count(self) -> int:
-        return self.bands.shape[2]
+        return int(self.bands.shape[2])
 
     def structure(self, channel: int = 0) -> Float32:
         """Mean square of the coefficients below the finest band, for finding flat patches."""
         weights = self.sizes[:FINEST] / max(1, self.sizes[:FINEST].sum())
-        return weights.astype(np.float32) @ self.bands[channel, :FINEST]
-
-    def chosen(self, which: NDArray[np.bool_]) -> PatchEnergies:
-        """The same for some of the patches."""
-        return PatchEnergies(
-            self.intensity[which],
-            self.bands[:, :, which],
-            self.sizes,
-            self.low,
-            self.high,
-            self.clipped,
-        )
+        structure: Float32 = weights.astype(np.float32) @ self.bands[channel, :FINEST]
+        return structure
 
 
 def sample_patches(picture: NDArray[Any]) -> PatchEnergies:
@@ -92,19 +81,23 @@ def sample_patches(picture: NDArray[Any]) -> PatchEnergies:
     Returns
     -------
     PatchEnergies
-        Of at most `SAMPLES` / C patches, without those that are saturated through and through.
+        Of a bounded number of patches, without those that are saturated through and through.
     """
     rows, columns, channels = picture.shape
     side = (min(SIDE, rows), min(SIDE, columns))
     windows = np.lib.stride_tricks.sliding_window_view(picture, side, axis=(0, 1))
-    step = _step(windows.shape[0] * windows.shape[1], SAMPLES // channels)
-    stored = windows[::step, ::step].transpose(0, 1, 3, 4, 2).reshape(-1, *side, channels)
-    patches = to_float(np.ascontiguousarray(stored))
-    flat = patches.reshape(len(patches), -1)
+    down, across = _steps(
+        windows.shape[0] * windows.shape[1], min(MOST_PATCHES, MOST_SPECTRA // channels)
+    )
+    stored = windows[::down, ::across].transpose(0, 1, 3, 4, 2)
+    flat = to_float(stored.reshape(-1, side[0] * side[1] * channels))
     low, high = float(flat.min()), float(flat.max())
     at_end = (flat == low) | (flat == high)
+    saturated = at_end.all(1)
+    if saturated.any() and not saturated.all():
+        flat = flat[~saturated]
     basis, frequency = _basis(side, channels)
-    energies = PatchEnergies(
+    return PatchEnergies(
         flat.mean(1),
         _band_energies(flat @ basis.T, frequency, channels),
         _band_sizes(frequency),
@@ -112,16 +105,17 @@ def sample_patches(picture: NDArray[Any]) -> PatchEnergies:
         high,
         float(at_end.mean()),
     )
-    unsaturated = ~at_end.all(1)
-    if not unsaturated.any():
-        return energies
-    return energies if unsaturated.all() else energies.chosen(unsaturated)
 
 
-def _step(positions: int, limit: int) -> int:
-    """Distance between patches: odd beyond 2, so that no phase of an 8x8 JPEG block is favoured."""
-    step = math.ceil(math.sqrt(positions / limit))
-    return step if step <= 2 else step | 1
+def _steps(positions: int, limit: int) -> tuple[int, int]:
+    """Distances between patches: odd, so that no phase of an 8x8 JPEG block is favoured."""
+    down = across = 1
+    while down * across * limit < positions:
+        if down == across:
+            across += 2
+        else:
+            down = across
+    return down, across
 
 
 def _cosines(size: int) -> Float64:

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from nlm.noise.patches import FINEST, PatchEnergies
 
-__all__ = ["clip_response", "flat_mean", "white_level"]
+__all__ = ["LEAST_PATCHES", "LEAST_RESPONSE", "clip_response", "white_level"]
 
-FRACTIONS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+FRACTIONS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Fractions of the patches that may count as flat."""
 TOLERANCE = 3.0
 """Standard errors (of independent patches) within which larger fractions must agree."""
+EXCESS = 1.004
+"""What Lepski's rule lets through of texture, on average over BSDS500-train400."""
 LEAST_PATCHES = 8
 CLIPPED_SAMPLES = 2e-3
 """Fraction of samples at the ends of the range from which on noise counts as clipped there."""
@@ -30,6 +32,7 @@ DAMPING = 0.8
 """Exponent of the correction for clipping. The full correction overshoots, because texture and
 the error of a patch's mean are amplified with it; chosen on BSDS500-train400."""
 ROUNDS = 8
+CONVERGED = 1e-3
 
 Float32 = NDArray[np.float32]
 
@@ -47,7 +50,9 @@ def white_level(patches: PatchEnergies, channel: int = 0) -> float:
     float
         Fraction of full scale, corrected for clipping at the ends of the range.
     """
-    sigma = _level_of_flattest(patches, channel, None)
+    structure, finest = patches.structure(channel), patches.bands[channel, FINEST]
+    size = max(1, int(patches.sizes[FINEST]))
+    sigma = _level_of_flattest(structure, finest, size)
     if patches.clipped < CLIPPED_SAMPLES:
         return sigma
     for _ in range(ROUNDS):
@@ -55,7 +60,10 @@ def white_level(patches: PatchEnergies, channel: int = 0) -> float:
         usable = response > LEAST_RESPONSE
         if sigma == 0 or np.count_nonzero(usable) < LEAST_PATCHES:
             break
-        sigma = _level_of_flattest(patches.chosen(usable), channel, response[usable])
+        response, before = response[usable], sigma
+        sigma = _level_of_flattest(structure[usable] / response, finest[usable] / response, size)
+        if abs(sigma - before) < CONVERGED * sigma:
+            break
     return sigma
 
 
@@ -80,19 +88,9 @@ def clip_response(patches: PatchEnergies, sigma: float) -> Float32:
     return np.power(np.maximum(response, 1e-6), DAMPING).astype(np.float32)
 
 
-def flat_mean(structure: Float32, values: Float32, fraction: float) -> NDArray[np.float64]:
-    """Mean of `values` (..., N) over the given fraction of patches with the least structure."""
-    count = min(len(structure), max(LEAST_PATCHES, int(fraction * len(structure))))
-    flattest = np.argpartition(structure, count - 1)[:count]
-    return values[..., flattest].mean(-1, dtype=np.float64)
-
-
-def _level_of_flattest(patches: PatchEnergies, channel: int, response: Float32 | None) -> float:
-    structure, finest = patches.structure(channel), patches.bands[channel, FINEST]
-    if response is not None:
-        structure, finest = structure / response, finest / response
+def _level_of_flattest(structure: Float32, finest: Float32, size: int) -> float:
+    """Root mean of `finest` over the largest fraction that agrees with the flattest patches."""
     sums = np.cumsum(finest[np.argsort(structure, kind="stable")], dtype=np.float64)
-    size = max(1, int(patches.sizes[FINEST]))
     accepted: list[tuple[float, float]] = []
     for fraction in FRACTIONS:
         count = min(len(sums), max(LEAST_PATCHES, int(fraction * len(sums))))
@@ -100,7 +98,7 @@ def _level_of_flattest(patches: PatchEnergies, channel: int, response: Float32 |
         if any(abs(level - flatter) > TOLERANCE * error for flatter, error in accepted):
             break
         accepted.append((level, level / math.sqrt(2 * count * size)))
-    return accepted[-1][0]
+    return accepted[-1][0] / EXCESS
 
 
 def _clipped_moments(

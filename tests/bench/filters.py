@@ -1,6 +1,6 @@
-"""Classical filters side by side: PSNR and time on the sample pictures.
+"""Filters side by side: PSNR and time on the sample pictures.
 
-    python -m tests.bench.classical [--sigma 25] [--rounds 5] [--threads 2] [--json]
+    python -m tests.bench.filters [--sigma 25] [--rounds 5] [--threads 2] [--json]
 
 Noise: numpy.random.default_rng(0), not clipped; OpenCV, which takes 8 bits only, gets the rounded
 and clipped picture. Peers run at the strength that is best on the very picture, nlm at its
@@ -24,9 +24,9 @@ SAMPLES = Path(__file__).parents[2] / "sample_images"
 Method = Callable[[np.ndarray], np.ndarray]
 
 
-def ours(preset: str, sigma: float, threads: int) -> Method:
-    chosen = registry.get("nlm")
-    params = registry.parameters("nlm", preset, {})
+def ours(method: str, preset: str, sigma: float, threads: int) -> Method:
+    chosen = registry.get(method)
+    params = registry.parameters(method, preset, {})
     place = backends.choose("cpu", threads)
 
     def run(noisy: np.ndarray) -> np.ndarray:
@@ -85,7 +85,8 @@ def compare(name: str, sigma: float, rounds: int, threads: int) -> list[dict]:
     with open_reader(SAMPLES / name) as reader:
         clean = to_float(next(iter(reader)).planes[0], reader.info).astype(np.float64).squeeze()
     noisy = add_noise(clean, sigma, np.random.default_rng(0))
-    methods = {f"nlm {preset}": ours(preset, sigma, threads) for preset in registry.PRESETS}
+    methods = {f"nlm {preset}": ours("nlm", preset, sigma, threads) for preset in registry.PRESETS}
+    methods["nlnet"] = ours("nlnet", "balanced", sigma, threads)
     if installed("cv2"):
         levels = [opencv(255 * sigma * k, threads) for k in (0.6, 0.7, 0.8, 0.9, 1.0, 1.1)]
         methods["OpenCV fastNlMeans 7/21"] = best(levels, noisy, clean)

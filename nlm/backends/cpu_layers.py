@@ -1,0 +1,191 @@
+"""Layers of a network on the CPU: feature maps and convolutions."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlm.backends.compiled import kernel, simd_width
+from nlm.backends.cpu import ForEach, aligned_areas
+
+BAND = 16
+"""Rows of a map that one job computes."""
+SLACK = 64
+"""Pixels behind a map that a kernel may read, never use."""
+
+
+@dataclass
+class FeatureMap:
+    """Channels of a picture in blocks of as many as a vector has lanes, with a border of zeros.
+
+    Attributes
+    ----------
+    data : ndarray of float32, shape (blocks, Y + 2, X + 2, lanes)
+    channels, rows, columns : int
+    """
+
+    data: NDArray[np.float32]
+    channels: int
+    rows: int
+    columns: int
+
+    @classmethod
+    def zeros(cls, channels: int, rows: int, columns: int) -> "FeatureMap":
+        """A map of zeros; border and unused channels stay so."""
+        lanes = simd_width()
+        blocks = -(-channels // lanes)
+        vectors = blocks * (rows + 2) * (columns + 2)
+        memory = aligned_areas([vectors + SLACK])[0]
+        memory[:] = 0
+        shape = (blocks, rows + 2, columns + 2, lanes)
+        return cls(memory[: vectors * lanes].reshape(shape), channels, rows, columns)
+
+    def set(self, channel: int, values: NDArray[np.float32]) -> None:
+        """Fill a channel with (Y, X) numbers."""
+        block, lane = divmod(channel, self.data.shape[3])
+        self.data[block, 1:-1, 1:-1, lane] = values
+
+    def get(self, channel: int) -> NDArray[np.float32]:
+        """A channel's (Y, X) numbers, as a view."""
+        block, lane = divmod(channel, self.data.shape[3])
+        return self.data[block, 1:-1, 1:-1, lane]
+
+    @property
+    def block(self) -> int:
+        """Numbers from one block of channels to the next."""
+        return self.data.strides[0] // 4
+
+    @property
+    def row(self) -> int:
+        """Numbers from one row to the next."""
+        return self.data.strides[1] // 4
+
+    def address(self, block: int, y: int, x: int) -> int:
+        """Where a pixel of the bordered map lies in memory."""
+        place = block * self.block + y * self.row + x * self.data.shape[3]
+        return self.data.ctypes.data + 4 * place
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Weights as the kernel reads them.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (groups, taps, taps, input blocks, lanes, vectors, lanes)
+    bias : ndarray, shape (groups, vectors, lanes)
+    channels : int
+        Of the output.
+    step : int
+        1, or 2 to halve the size.
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    channels: int
+    step: int
+
+    @classmethod
+    def of(
+        cls, weights: NDArray[np.floating], bias: NDArray[np.floating], step: int = 1
+    ) -> "Convolution":
+        """From weights (outputs, inputs, taps, taps) and biases (outputs,)."""
+        outputs, inputs, taps, _ = weights.shape
+        lanes = simd_width()
+        vectors, _ = register_block(-(-outputs // lanes))
+        groups, blocks = -(-outputs // (lanes * vectors)), -(-inputs // lanes)
+        full = np.zeros((groups * vectors * lanes, blocks * lanes, taps, taps), np.float32)
+        full[:outputs, :inputs] = weights
+        full = full.reshape(groups, vectors, lanes, blocks, lanes, taps, taps)
+        packed = aligned_areas([full.size // lanes])[0].reshape(
+            groups, taps, taps, blocks, lanes, vectors, lanes
+        )
+        packed[...] = full.transpose(0, 5, 6, 3, 4, 1, 2)
+        full_bias = aligned_areas([groups * vectors])[0]
+        full_bias[:] = 0
+        full_bias[:outputs] = bias
+        return cls(packed, full_bias.reshape(groups, vectors, lanes), outputs, step)
+
+
+@cache
+def register_block(vectors: int) -> tuple[int, int]:
+    """How many vectors of outputs, and how many pixels, are summed up in registers together."""
+    many_registers = simd_width() == 16
+    shapes = ((4, 5), (3, 8), (2, 12), (1, 12)) if many_registers else ((3, 4), (2, 6), (1, 12))
+    return next(shape for shape in shapes if vectors % shape[0] == 0)
+
+
+def convolve(
+    source: FeatureMap,
+    layer: Convolution,
+    for_each: ForEach,
+    *,
+    rectify: bool = False,
+    residual: FeatureMap | None = None,
+    out: FeatureMap | None = None,
+    place: tuple[int, int] | None = None,
+) -> FeatureMap:
+    """Convolve a map, with zeros beyond its edges.
+
+    Parameters
+    ----------
+    source : FeatureMap
+    layer : Convolution
+        Of 3 x 3 or 1 x 1 taps; of 2 x 2 where its step is 2.
+    for_each : callable
+        Runs a function over jobs, in parallel.
+    rectify : bool
+        Replace negative results by zero.
+    residual : FeatureMap, optional
+        Added to the result; may be `out` itself.
+    out : FeatureMap, optional
+        Where the result goes; a new map if left out.
+    place : (int, int), optional
+        Write to every second pixel of `out` in both directions, from this one on.
+
+    Returns
+    -------
+    FeatureMap
+    """
+    rows, columns = source.rows // layer.step, source.columns // layer.step
+    if out is None:
+        out = FeatureMap.zeros(layer.channels, rows, columns)
+    groups, taps, _, blocks, lanes, vectors, _ = layer.weights.shape
+    run = kernel(
+        "cpu_conv",
+        "convolve",
+        pixels=register_block(groups * vectors)[1],
+        vectors=vectors,
+        step=layer.step,
+    )
+    border = 0 if taps == 3 else 1
+    spread, (y, x) = (1, (0, 0)) if place is None else (2, place)
+    target = out
+
+    def compute(first: int) -> None:
+        for group in range(groups):
+            here = target.address(group * vectors, 1 + y, 1 + x)
+            run(
+                source.address(0, border, border),
+                source.block,
+                source.row,
+                layer.weights[group].ctypes.data,
+                layer.bias[group].ctypes.data,
+                here if residual is None else residual.address(group * vectors, 1 + y, 1 + x),
+                here,
+                target.block // lanes,
+                target.row // lanes * spread,
+                spread,
+                blocks,
+                taps,
+                taps,
+                first,
+                min(first + BAND, rows),
+                columns,
+                int(rectify),
+                int(residual is not None),
+            )
+
+    for_each(compute, range(0, rows, BAND))
+    return out

@@ -1,0 +1,65 @@
+"""The learned filter: a network of convolutions and non-local blocks, see `nlm.learned.model`.
+
+X. Wang, R. Girshick, A. Gupta, K. He, "Non-local Neural Networks", CVPR 2018,
+doi:10.1109/CVPR.2018.00813.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nlm.params import Halo, Params, parameter
+from nlm.registry import Filter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nlm.backends import Backend
+
+
+@dataclass(frozen=True)
+class NlnetParams(Params):
+    """Parameters of the learned filter."""
+
+    strength: float = parameter(
+        1.0, "Noise level given to the network, relative to sigma.", low=0.01, high=10
+    )
+
+    @property
+    def halo(self) -> Halo:
+        from nlm.learned.config import ModelConfig
+
+        reach = ModelConfig().halo
+        return (0, reach, reach)
+
+
+def apply(
+    frames: "NDArray[np.float32]", sigma: float, params: NlnetParams, backend: "Backend"
+) -> "NDArray[np.float32]":
+    import numpy as np
+
+    from nlm.learned.model import network_for
+
+    channels = frames.shape[3]
+    network = network_for(channels)
+    step = network.config.channels  # where there are no weights for them, each by itself
+    denoised = np.empty_like(frames)
+    for frame, result in zip(frames, denoised, strict=True):
+        for c in range(0, channels, step):
+            part = slice(c, c + step)
+            result[..., part] = network.denoise(
+                frame[..., part], params.strength * sigma, backend.for_each
+            )
+    return denoised
+
+
+FILTER = Filter(
+    name="nlnet",
+    params=NlnetParams,
+    apply=apply,
+    summary="a learned network of convolutions and non-local blocks",
+    tile=1024,
+    align=8,
+    tolerance=1e-5,
+    constant=0.03,
+)

@@ -1,0 +1,138 @@
+"""The network `nlnet`: a U of residual blocks that predicts the noise of a picture.
+
+Its twin in PyTorch, for training, is `train.NlNet`; both read `config.ModelConfig`.
+Shapes are given as (channels, Y, X) of the picture.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlm.backends.cpu import ForEach
+from nlm.backends.cpu_layers import Convolution, FeatureMap, convolve
+from nlm.errors import FileError
+from nlm.learned import weights
+from nlm.learned.config import ModelConfig
+
+Picture = NDArray[np.float32]
+
+
+class NlNet:
+    """The network with its weights, ready to denoise.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    arrays : mapping
+        Weights by name, as `train.export` writes them.
+    """
+
+    def __init__(self, config: ModelConfig, arrays: Mapping[str, NDArray[np.floating]]) -> None:
+        self.config = config
+        self.layers = {}
+        for name in (key.removesuffix(".weight") for key in arrays if key.endswith(".weight")):
+            weights, bias = arrays[f"{name}.weight"], arrays[f"{name}.bias"]
+            if name.startswith("up."):  # one layer for each of the four pixels it gives
+                for k in range(4):
+                    self.layers[f"{name}.{k}"] = Convolution.of(weights[k::4], bias[k::4])
+            else:
+                step = 2 if name.startswith("down.") else 1
+                self.layers[name] = Convolution.of(weights, bias, step)
+
+    def denoise(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> Picture:
+        """Denoise one picture.
+
+        Parameters
+        ----------
+        noisy : ndarray of float32, shape (Y, X, C)
+            Full scale 1.0.
+        sigma : float or ndarray, shape (Y, X)
+            Noise level, fraction of full scale.
+        for_each : callable
+            Runs a function over jobs, in parallel.
+
+        Returns
+        -------
+        ndarray of float32, shape (Y, X, C)
+        """
+        rows, columns, _ = noisy.shape
+        picture = reflect(noisy, self.config.multiple)
+        level = np.broadcast_to(np.asarray(sigma, np.float32), noisy.shape[:2])
+        level = reflect(level[..., None], self.config.multiple)
+        first = convolve(self.unshuffle(picture, level), self.layers["stem"], for_each)
+        h = self.body(first, for_each)
+        for _ in range(self.config.repeats - 1):
+            h.data += first.data
+            h = self.body(h, for_each)
+        noise = convolve(h, self.layers["head"], for_each)  # (4 C, Y/2, X/2)
+        return (picture - self.shuffle(noise, picture.shape))[:rows, :columns]
+
+    def body(self, h: FeatureMap, for_each: ForEach) -> FeatureMap:
+        """The U; each level's way down is added to its way up."""
+        kept = []
+        for i in range(len(self.config.widths) - 1):
+            h = self.residual_blocks(h, f"encoder.{i}", self.config.blocks[i], for_each)
+            kept.append(h)
+            h = convolve(h, self.layers[f"down.{i}"], for_each)  # (widths[i + 1], Y/2, X/2)
+        h = self.residual_blocks(h, "bottom", self.config.blocks[-1], for_each)
+        for i in reversed(range(len(kept))):
+            wide = kept.pop()
+            for k in range(4):  # (widths[i], 2 Y, 2 X), a quarter of the pixels each
+                layer = self.layers[f"up.{i}.{k}"]
+                convolve(h, layer, for_each, residual=wide, out=wide, place=divmod(k, 2))
+            h = self.residual_blocks(wide, f"decoder.{i}", self.config.blocks_up[i], for_each)
+        return h
+
+    def residual_blocks(
+        self, h: FeatureMap, name: str, count: int, for_each: ForEach
+    ) -> FeatureMap:
+        """X + conv2(ReLU(conv1(x))), so many times."""
+        copied = count == 0
+        for k in range(count):
+            inner = convolve(h, self.layers[f"{name}.{k}.conv1"], for_each, rectify=True)
+            layer = self.layers[f"{name}.{k}.conv2"]
+            target = h if copied else None
+            h = convolve(inner, layer, for_each, residual=h, out=target)
+            copied = True
+        return h
+
+    def unshuffle(self, picture: Picture, level: Picture) -> FeatureMap:
+        """Every 2 x 2 pixels become channels (C, dy, dx), and sigma's mean the last one."""
+        rows, columns, colours = picture.shape
+        h = FeatureMap.zeros(self.config.inputs, rows // 2, columns // 2)
+        for channel in range(4 * colours):
+            c, dy, dx = channel // 4, channel // 2 % 2, channel % 2
+            h.set(channel, picture[dy::2, dx::2, c])
+        means = level.reshape(rows // 2, 2, columns // 2, 2).mean((1, 3))
+        h.set(self.config.inputs - 1, means)
+        return h
+
+    def shuffle(self, h: FeatureMap, shape: tuple[int, ...]) -> Picture:
+        """Channels (C, dy, dx) become 2 x 2 pixels again."""
+        picture = np.empty(shape, np.float32)
+        for channel in range(4 * shape[2]):
+            c, dy, dx = channel // 4, channel // 2 % 2, channel % 2
+            picture[dy::2, dx::2, c] = h.get(channel)
+        return picture
+
+
+@cache
+def network_for(channels: int) -> NlNet:
+    """The network that comes with nlm for pictures of so many channels.
+
+    Without weights for that number, it is the one for a single channel.
+    """
+    path = weights.shipped(channels) or weights.shipped(1)
+    if path is None:
+        raise FileError("nlm was installed without weights for nlnet; install it again")
+    config, arrays, _ = weights.load(path)
+    return NlNet(config, arrays)
+
+
+def reflect(picture: Picture, multiple: int) -> Picture:
+    """Continue a picture (Y, X, C) at its end by reflection to a multiple of so many pixels."""
+    rows, columns, _ = picture.shape
+    missing = ((0, -rows % multiple), (0, -columns % multiple), (0, 0))
+    return np.pad(picture, missing, "reflect")

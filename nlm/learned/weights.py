@@ -1,0 +1,94 @@
+"""Weights of `nlnet`: where they lie, and what is checked before they are used."""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlm.errors import FileError, UsageError
+from nlm.learned.config import FORMAT_VERSION, ModelConfig
+
+Arrays = dict[str, NDArray[np.floating[Any]]]
+
+
+def shipped(channels: int) -> Path | None:
+    """The weights that come with nlm for pictures of so many channels, if there are any."""
+    path = Path(__file__).parent / ("colour.npz" if channels == 3 else "gray.npz")
+    return path if path.exists() else None
+
+
+def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, Any]]:
+    """Read and check a file of weights.
+
+    Parameters
+    ----------
+    path : path
+        As `train.export` wrote it.
+
+    Returns
+    -------
+    config : ModelConfig
+    arrays : dict
+        Weights by name.
+    card : dict
+        What the network was trained on, for how long and with which result.
+
+    Raises
+    ------
+    FileError
+        If it is missing, no such file, damaged, from a newer nlm, or not of the shapes that its
+        own configuration asks for.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile) or "meta" not in archive:
+                raise ValueError("no model card inside")
+            arrays = {name: archive[name] for name in archive.files if name != "meta"}
+            meta = json.loads(str(archive["meta"]))
+    except FileNotFoundError:
+        raise FileError(f"{path}: does not exist; check the name and the folder") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        detail = " ".join(str(error).split())
+        raise FileError(
+            f"{path}: holds no weights of nlnet or is damaged ({detail}); get a fresh copy, or "
+            "make one with `nlm train`"
+        ) from error
+    version = meta.get("format")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise FileError(
+            f"{path}: has format {version!r}, this nlm reads up to {FORMAT_VERSION}; update nlm"
+        )
+    if meta.get("sha256") != digest(arrays):
+        raise FileError(f"{path}: does not match its own checksum; get a fresh copy")
+    try:
+        config = ModelConfig.from_dict(meta["model"])
+    except (UsageError, KeyError, TypeError) as error:
+        raise FileError(f"{path}: describes no network that this nlm knows ({error})") from error
+    _check_shapes(path, arrays, config)
+    return config, arrays, meta.get("card", {})
+
+
+def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """The SHA-256 of names, types, shapes and values, in the order of the names."""
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def _check_shapes(path: str | os.PathLike[str], arrays: Arrays, config: ModelConfig) -> None:
+    expected = config.shapes()
+    for name, shape in expected.items():
+        found = arrays[name].shape if name in arrays else "nothing"
+        if found != shape:
+            raise FileError(f"{path}: {name} is {found} where the network needs {shape}")
+    if unknown := arrays.keys() - expected.keys():
+        raise FileError(f"{path}: holds {sorted(unknown)[0]}, which the network has no place for")
