@@ -65,7 +65,7 @@ def ssim(a: ArrayLike, b: ArrayLike, channel_axis: int | None = None) -> float:
     ]
     if min(spatial) < 11:
         raise UsageError(f"SSIM needs pictures of at least 11 pixels a side, this one is {x.shape}")
-    value = structural_similarity(
+    value = structural_similarity(  # type: ignore[no-untyped-call]
         x,
         y,
         data_range=scale,
