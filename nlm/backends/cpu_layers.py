@@ -64,7 +64,7 @@ class FeatureMap:
     def address(self, block: int, y: int, x: int) -> int:
         """Where a pixel of the bordered map lies in memory."""
         place = block * self.block + y * self.row + x * self.data.shape[3]
-        return int(self.data.ctypes.data) + 4 * place
+        return int(self.data.ctypes.data + 4 * place)
 
 
 @dataclass(frozen=True)
