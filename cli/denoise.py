@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from nlm_cli import options
-from nlm_cli.progress import Progress
 
 from nlm.errors import FileError, UsageError
+from nlm_cli import options
+from nlm_cli.progress import Progress
 
 
 @click.command(

@@ -5,9 +5,9 @@ import sys
 from typing import Any
 
 import click
-from nlm_cli import options
 
 from nlm.errors import FileError
+from nlm_cli import options
 
 
 @click.command(
@@ -34,9 +34,8 @@ def command(inputs: tuple[str, ...], as_json: bool) -> int:
 
 def estimate_file(source: str) -> dict[str, Any]:
     """What is known of the noise in a file's first frame."""
-    from nlm.noise import estimate
-
     from nlm.io import open_reader
+    from nlm.noise import estimate
     from nlm.pipeline import visible_pixels
 
     with open_reader(sys.stdin.buffer if source == "-" else source) as reader:

@@ -1,9 +1,9 @@
 """`nlm noise`: synthetic noise, reproducibly."""
 
 import click
-from nlm_cli.options import Number
 
 from nlm.errors import UsageError
+from nlm_cli.options import Number
 
 
 @click.command(

@@ -58,3 +58,19 @@ def nlm(
         denominator += w
     result = numerator / denominator[..., None]
     return result[margin[0] : -margin[0] or None, margin[1] : -margin[1] or None]
+
+
+def convolve(
+    source: np.ndarray, weights: np.ndarray, bias: np.ndarray, step: int = 1
+) -> np.ndarray:
+    """Convolution of (C, Y, X) by (outputs, C, taps, taps), zeros beyond the edges."""
+    taps = weights.shape[2]
+    border = taps // 2 if step == 1 else 0
+    padded = np.pad(source.astype(np.float64), ((0, 0), (border, border), (border, border)))
+    rows, columns = (size // step for size in source.shape[1:])
+    result = np.zeros((len(weights), rows, columns)) + bias[:, None, None]
+    for y in range(taps):
+        for x in range(taps):
+            part = padded[:, y : y + rows * step : step, x : x + columns * step : step]
+            result += np.einsum("oc,cyx->oyx", weights[:, :, y, x].astype(np.float64), part)
+    return result

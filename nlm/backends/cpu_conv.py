@@ -35,7 +35,8 @@ def convolve(width: int, pixels: int, vectors: int, step: int) -> tuple[Callable
     ZERO = np.float32(0)
 
     def kernel(
-        source, source_block, source_row, weights, bias, residual, out, out_block, out_row, out_pixel,
+        source, source_block, source_row, weights, bias, residual,
+        out, out_block, out_row, out_pixel,
         blocks, taps_y, taps_x, first_row, last_row, columns, rectify, add_residual,
     ):  # fmt: skip
         for y in range(first_row, last_row):

@@ -41,6 +41,12 @@ class FeatureMap:
         shape = (blocks, rows + 2, columns + 2, lanes)
         return cls(memory[: vectors * lanes].reshape(shape), channels, rows, columns)
 
+    def copy(self) -> "FeatureMap":
+        """A map of its own with the same numbers."""
+        other = FeatureMap.zeros(self.channels, self.rows, self.columns)
+        other.data[:] = self.data
+        return other
+
     def set(self, channel: int, values: NDArray[np.float32]) -> None:
         """Fill a channel with (Y, X) numbers."""
         block, lane = divmod(channel, self.data.shape[3])

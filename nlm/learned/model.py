@@ -62,15 +62,16 @@ class NlNet:
         level = np.broadcast_to(np.asarray(sigma, np.float32), noisy.shape[:2])
         level = reflect(level[..., None], self.config.multiple)
         first = convolve(self.unshuffle(picture, level), self.layers["stem"], for_each)
-        h = self.body(first, for_each)
-        for _ in range(self.config.repeats - 1):
-            h.data += first.data
+        h = first.copy()
+        for repeat in range(self.config.repeats):
+            if repeat > 0:
+                h.data += first.data
             h = self.body(h, for_each)
         noise = convolve(h, self.layers["head"], for_each)  # (4 C, Y/2, X/2)
         return (picture - self.shuffle(noise, picture.shape))[:rows, :columns]
 
     def body(self, h: FeatureMap, for_each: ForEach) -> FeatureMap:
-        """The U; each level's way down is added to its way up."""
+        """Run the U, in which each level's way down is added to its way up. Changes `h`."""
         kept = []
         for i in range(len(self.config.widths) - 1):
             h = self.residual_blocks(h, f"encoder.{i}", self.config.blocks[i], for_each)
@@ -88,14 +89,10 @@ class NlNet:
     def residual_blocks(
         self, h: FeatureMap, name: str, count: int, for_each: ForEach
     ) -> FeatureMap:
-        """X + conv2(ReLU(conv1(x))), so many times."""
-        copied = count == 0
+        """Add conv2(ReLU(conv1(h))) to h, so many times."""
         for k in range(count):
             inner = convolve(h, self.layers[f"{name}.{k}.conv1"], for_each, rectify=True)
-            layer = self.layers[f"{name}.{k}.conv2"]
-            target = h if copied else None
-            h = convolve(inner, layer, for_each, residual=h, out=target)
-            copied = True
+            convolve(inner, self.layers[f"{name}.{k}.conv2"], for_each, residual=h, out=h)
         return h
 
     def unshuffle(self, picture: Picture, level: Picture) -> FeatureMap:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,14 @@ def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, A
         own configuration asks for.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile) or "meta" not in archive:
                 raise ValueError("no model card inside")
             arrays = {name: archive[name] for name in archive.files if name != "meta"}
             meta = json.loads(str(archive["meta"]))
     except FileNotFoundError:
         raise FileError(f"{path}: does not exist; check the name and the folder") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         detail = " ".join(str(error).split())
         raise FileError(
             f"{path}: holds no weights of nlnet or is damaged ({detail}); get a fresh copy, or "

@@ -59,7 +59,8 @@ def skimage_sigma(picture: np.ndarray) -> float:
     from skimage.restoration import estimate_sigma as usual
 
     axis = -1 if picture.ndim == 3 else None
-    return float(usual(picture, channel_axis=axis, average_sigmas=True))
+    sigma = usual(picture, channel_axis=axis, average_sigmas=True)  # type: ignore[no-untyped-call]
+    return float(sigma)
 
 
 def our_sigma(picture: np.ndarray) -> float:

@@ -1,0 +1,179 @@
+"""The learned filter: its layers, its twin in PyTorch, and its files of weights."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nlm.backends.cpu_layers import Convolution, FeatureMap, convolve
+from nlm.backends.threads import for_each
+from nlm.errors import FileError
+from nlm.learned import weights
+from nlm.learned.config import ModelConfig
+from nlm.learned.model import NlNet
+from tests import naive
+from tests.conftest import checkers, noisy
+
+SMALL = ModelConfig(widths=(20, 24), blocks=(1, 1), blocks_up=(1,), nonlocal_radius=(0, 0))
+
+
+def as_map(picture):
+    source = FeatureMap.zeros(*picture.shape)
+    for channel, values in enumerate(picture):
+        source.set(channel, values)
+    return source
+
+
+def as_picture(result):
+    return np.stack([result.get(channel) for channel in range(result.channels)])
+
+
+def random_weights(config, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        name: (rng.normal(size=shape) * 0.2 / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        for name, shape in config.shapes().items()
+    }
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    inputs=st.integers(1, 40),
+    outputs=st.integers(1, 70),
+    rows=st.integers(1, 20),
+    columns=st.integers(1, 30),
+    kind=st.sampled_from([(1, 1), (3, 1), (2, 2)]),
+    rectify=st.booleans(),
+    add=st.booleans(),
+)
+def test_convolution_equals_its_naive_twin(inputs, outputs, rows, columns, kind, rectify, add):
+    taps, step = kind
+    rng = np.random.default_rng(rows * columns)
+    picture = rng.normal(size=(inputs, rows * step, columns * step)).astype(np.float32)
+    kernels = rng.normal(size=(outputs, inputs, taps, taps)).astype(np.float32)
+    bias = rng.normal(size=outputs).astype(np.float32)
+    residual = rng.normal(size=(outputs, rows, columns)).astype(np.float32) if add else None
+    expected = naive.convolve(picture, kernels, bias, step)
+    expected = np.maximum(expected, 0) if rectify else expected
+    expected = expected + residual if add else expected
+    result = convolve(
+        as_map(picture),
+        Convolution.of(kernels, bias, step),
+        for_each,
+        rectify=rectify,
+        residual=as_map(residual) if add else None,
+    )
+    assert np.abs(as_picture(result) - expected).max() < 1e-4 * np.sqrt(inputs * taps**2)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (61, 75), (8, 100)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        SMALL,
+        ModelConfig(channels=3, widths=(48, 64, 96)),
+        ModelConfig(
+            widths=(16, 32), blocks=(0, 1), blocks_up=(1,), nonlocal_radius=(0, 0), repeats=3
+        ),
+    ],
+)
+def test_network_equals_its_twin_in_pytorch(shape, config):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from nlm.learned import train
+
+    arrays = random_weights(config)
+    twin = train.NlNet(config)
+    twin.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+    picture = np.random.default_rng(1).random((*shape, config.channels), dtype=np.float32)
+    ours = NlNet(config, arrays).denoise(picture, 0.1, for_each)
+    theirs = train.denoise(twin, picture.transpose(2, 0, 1), 0.1, torch.device("cpu"))
+    assert np.abs(ours - theirs.transpose(1, 2, 0)).max() < 1e-4
+
+
+def test_a_map_of_sigma_equals_a_number():
+    net = NlNet(SMALL, random_weights(SMALL))
+    picture = noisy(checkers(40, 48), 0.1)
+    level = np.full((40, 48), 0.1, np.float32)
+    assert np.array_equal(
+        net.denoise(picture, 0.1, for_each), net.denoise(picture, level, for_each)
+    )
+
+
+def test_halo_is_the_networks_reach():
+    net = NlNet(SMALL, random_weights(SMALL))
+    size, halo = 2 * SMALL.halo + 32, SMALL.halo
+    picture = noisy(checkers(size, size), 0.1)
+    changed = picture.copy()
+    changed[0, 0] += 1
+    moved = net.denoise(changed, 0.1, for_each) != net.denoise(picture, 0.1, for_each)
+    assert moved.any()
+    assert not moved[halo + 1 :].any()
+    assert not moved[:, halo + 1 :].any()
+
+
+def test_threads_do_not_change_the_result():
+    net = NlNet(SMALL, random_weights(SMALL))
+    picture = noisy(checkers(80, 48), 0.1)
+    one, two = (net.denoise(picture, 0.1, partial(for_each, threads=n)) for n in (1, 2))
+    assert np.array_equal(one, two)
+
+
+class TestWeights:
+    """A bad file of weights gets one clear line."""
+
+    @staticmethod
+    def save(path, change=lambda arrays, meta: None):
+        arrays = random_weights(SMALL)
+        meta = {"format": 1, "model": SMALL.to_dict(), "card": {"steps": 3}}
+        meta["sha256"] = weights.digest(arrays)
+        change(arrays, meta)
+        np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
+        return path
+
+    def test_good_file(self, tmp_path):
+        config, arrays, card = weights.load(self.save(tmp_path / "good.npz"))
+        assert (config, card) == (SMALL, {"steps": 3})
+        assert set(arrays) == set(SMALL.shapes())
+
+    def test_shipped_files_are_good(self):
+        config, _, card = weights.load(weights.shipped(1))
+        assert config.channels == 1
+        assert card["sigma"] == [0, 75]
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda a, m: m.update(format=99), "format 99"),
+            (lambda a, m: a.update({"stem.bias": a["stem.bias"] + 1}), "checksum"),
+            (lambda a, m: m["model"].update(warp=3), "warp"),
+            (lambda a, m: m["model"].update(channels=2), "channels"),
+            (lambda a, m: m["model"].update(widths=[20, 25]), "where the network needs"),
+            (lambda a, m: m["model"].update(channels=3), "where the network needs"),
+        ],
+    )
+    def test_wrong_content(self, tmp_path, change, message):
+        with pytest.raises(FileError, match=message) as error:
+            weights.load(self.save(tmp_path / "bad.npz", change))
+        assert "bad.npz" in str(error.value)
+        assert "\n" not in str(error.value)
+
+    def test_truncated_and_flipped(self, tmp_path):
+        content = self.save(tmp_path / "good.npz").read_bytes()
+        flipped = bytearray(content)
+        flipped[len(content) // 2] ^= 4
+        for bad in (content[: len(content) // 2], bytes(flipped), b"", b"text"):
+            (tmp_path / "bad.npz").write_bytes(bad)
+            with pytest.raises(FileError, match=r"bad\.npz"):
+                weights.load(tmp_path / "bad.npz")
+
+    def test_pickles_are_refused(self, tmp_path):
+        np.savez(tmp_path / "bad.npz", meta=np.array([{"format": 1}], dtype=object))
+        with pytest.raises(FileError, match="damaged"):
+            weights.load(tmp_path / "bad.npz")
+
+    def test_missing_file(self, tmp_path):
+        with pytest.raises(FileError, match="does not exist"):
+            weights.load(tmp_path / "none.npz")
