@@ -26,6 +26,8 @@ __all__ = [
 
 WHITE, CORRELATED = 2.0, 3.5
 """Effective over white level: below the first noise is white, beyond the second correlated."""
+MOST_CORRELATED = 20 / 255
+"""What seems to be stronger correlated noise is a texture that fills the picture."""
 MOST_SLICES = 16
 
 
@@ -130,7 +132,7 @@ def _white_sigma(picture: NDArray[Any]) -> float:
 def _blend(white: tuple[float, ...], correlated: tuple[float, ...]) -> tuple[float, ...]:
     """Levels per channel: white where nothing stronger is found, in between in between."""
     low, high = _root_mean_square(white), _root_mean_square(correlated)
-    if high <= WHITE * low or high == 0:
+    if high <= WHITE * low or high == 0 or high > MOST_CORRELATED:
         return white
     if low == 0:
         return correlated

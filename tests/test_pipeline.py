@@ -1,0 +1,111 @@
+"""Files through the whole pipeline: every kind, and what must come out as it came in."""
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from PIL.ExifTags import Base
+
+import nlm
+from nlm.io import open_reader
+from nlm.pipeline import default_output
+from nlm.settings import Settings
+from tests.conftest import ROOT, checkers, noisy
+from tests.test_io_kinds import KINDS
+from tests.test_io_metadata import exif
+
+STRONG = Settings(sigma=40 / 255)
+
+
+def denoised(data: bytes, settings: Settings = STRONG) -> tuple[bytes, nlm.pipeline.FileResult]:
+    out = io.BytesIO()
+    result = nlm.denoise_file(io.BytesIO(data), out, settings)
+    return out.getvalue(), result
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if "imageio" not in name])
+def test_every_kind_goes_through(name):
+    data = KINDS[name][0]()
+    out, result = denoised(data)
+    with open_reader(io.BytesIO(data)) as before, open_reader(io.BytesIO(out)) as after:
+        for old, new in zip(before, after, strict=True):
+            assert [p.shape for p in old.planes] == [p.shape for p in new.planes]
+            assert old.duration == pytest.approx(new.duration, abs=0.02) or old.duration is None
+            if old.alpha is not None and before.info.format not in ("webp", "avif", "gif"):
+                assert np.array_equal(old.alpha, new.alpha)
+        for name in ("format", "width", "height", "channels", "alpha", "dtype", "bits", "clip"):
+            assert getattr(before.info, name) == getattr(after.info, name)
+        assert before.info.metadata.icc == after.info.metadata.icc
+        assert before.info.metadata.loop == after.info.metadata.loop
+    assert (result.status, result.sigma) == ("ok", 40)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+def test_profile_exif_and_resolution_come_along(tmp_path, suffix):
+    profile = b"profile" * 100
+    pixels = (noisy(checkers(40, 50, 3), 0.1).clip(0, 1) * 255).astype(np.uint8)
+    source = tmp_path / f"a.{suffix}"
+    Image.fromarray(pixels).save(source, icc_profile=profile, exif=exif(), dpi=(300, 300))
+    target = default_output(source)
+    nlm.denoise_file(source, target)
+    with Image.open(source) as before, Image.open(target) as after:
+        assert after.info["icc_profile"] == profile
+        for tag in (Base.Orientation, Base.Make, Base.Model, Base.DateTime):
+            assert after.getexif().get(tag) == before.getexif().get(tag)
+        assert after.info.get("dpi") == before.info.get("dpi")
+
+
+def test_sixteen_bits_stay_sixteen(tmp_path):
+    source = ROOT / "sample_images" / "astronaut_16bit_noisy.png"
+    nlm.denoise_file(source, tmp_path / "out.png")
+    with open_reader(tmp_path / "out.png") as reader:
+        pixels = next(iter(reader)).planes[0]
+    assert pixels.dtype == np.uint16
+    for channel in range(3):
+        assert len(np.unique(pixels[..., channel])) > 10_000
+
+
+def test_file_and_array_agree(tmp_path):
+    source = ROOT / "sample_images" / "chelsea_noisy.png"
+    nlm.denoise_file(source, tmp_path / "out.png", Settings(sigma=25 / 255))
+    with Image.open(source) as before, Image.open(tmp_path / "out.png") as after:
+        expected = nlm.denoise(np.asarray(before), 25 / 255, channel_axis=-1)
+        assert np.array_equal(np.asarray(after), expected)
+
+
+def test_nan_and_infinities_in_a_tiff(tmp_path):
+    image = noisy(checkers(50, 60), 0.1)[..., 0]
+    image[3, 4], image[20, 30], image[21, 30] = np.nan, np.inf, -np.inf
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    nlm.denoise_file(tmp_path / "a.tif", tmp_path / "b.tif")
+    result = tifffile.imread(tmp_path / "b.tif")
+    assert np.array_equal(np.isfinite(result), np.isfinite(image))
+    assert np.isnan(result[3, 4])
+    finite = np.isfinite(image)
+    assert nlm.psnr(result[finite], checkers(50, 60)[..., 0][finite]) > 22
+
+
+def test_colours_under_zero_alpha_do_not_bleed(tmp_path):
+    pixels = np.full((40, 40, 4), 128, np.uint8)
+    pixels[:, 20:] = (255, 0, 0, 0)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    nlm.denoise_file(tmp_path / "a.png", tmp_path / "b.png", STRONG)
+    with Image.open(tmp_path / "b.png") as image:
+        assert np.array_equal(np.asarray(image), pixels)
+
+
+def test_a_target_that_cannot_hold_the_depth_is_refused_before_any_work(tmp_path):
+    source = ROOT / "sample_images" / "astronaut_16bit_noisy.png"
+    with pytest.raises(nlm.FileError, match=r"16 bits.*PNG"):
+        nlm.denoise_file(source, tmp_path / "out.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_rises_to_one(tmp_path):
+    seen = []
+    source = ROOT / "sample_images" / "camera_noisy.png"
+    nlm.denoise_file(source, tmp_path / "out.png", progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
