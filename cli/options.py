@@ -17,6 +17,7 @@ from nlm.params import kind
 if TYPE_CHECKING:
     from nlm.settings import Settings
 
+NOISE_MODELS = ("auto", "gaussian", "poisson-gaussian")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -61,13 +62,23 @@ def _option_of(spec: Any) -> click.Option:
 
 
 def noise_options(command: Command) -> Command:
-    """`--sigma`."""
-    return click.option(
-        "--sigma",
-        type=Number(float),
-        metavar="LEVEL",
-        help="Noise level in 8-bit grey levels (whatever the depth). Left out: estimated.",
-    )(command)
+    """What is known of the noise."""
+    for decorate in (
+        click.option(
+            "--poisson", "gain", type=Number(float), metavar="GAIN",
+            help="Gain of poisson-gaussian noise, in 8-bit grey levels; --sigma is the other part.",
+        ),
+        click.option(
+            "--noise-model", type=click.Choice(NOISE_MODELS), default="auto", show_default=True,
+            help="Whether the noise grows with brightness.",
+        ),
+        click.option(
+            "--sigma", type=Number(float), metavar="LEVEL",
+            help="Noise level in 8-bit grey levels (whatever the depth). Left out: estimated.",
+        ),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
 
 
 def method_options(command: Command) -> Command:
@@ -148,11 +159,17 @@ def settings_from(options: dict[str, Any]) -> "Settings":
             "0 or more, or leave it out to have it estimated"
         )
     choose(options["backend"], options["threads"])
+    if options["gain"] is not None or options["noise_model"] != "auto":
+        from nlm.noise import check_model
+
+        check_model(options["noise_model"], sigma, options["gain"])
     return Settings(
         method=method,
         preset=options["preset"],
         parameters=given,
         sigma=None if sigma is None else sigma / 255,
+        noise_model=options["noise_model"],
+        gain=None if options["gain"] is None else options["gain"] / 255,
         backend=options["backend"],
         threads=options["threads"],
         tile=_tile(options["tile"]),

@@ -13,7 +13,9 @@ from nlm.version import __version__
 
 if TYPE_CHECKING:
     from nlm.arrays import denoise
+    from nlm.attention import non_local
     from nlm.errors import FileError, NlmError, UsageError
+    from nlm.learned.block import NonLocalBlock
     from nlm.metrics import psnr, ssim
     from nlm.noise import estimate_sigma
     from nlm.pipeline import denoise_file
@@ -24,6 +26,8 @@ _HOME = {
     "denoise_file": "nlm.pipeline",
     "estimate_sigma": "nlm.noise",
     "methods": "nlm.registry",
+    "non_local": "nlm.attention",
+    "NonLocalBlock": "nlm.learned.block",
     "psnr": "nlm.metrics",
     "ssim": "nlm.metrics",
     "FileError": "nlm.errors",
@@ -34,12 +38,14 @@ _HOME = {
 __all__ = [
     "FileError",
     "NlmError",
+    "NonLocalBlock",
     "UsageError",
     "__version__",
     "denoise",
     "denoise_file",
     "estimate_sigma",
     "methods",
+    "non_local",
     "psnr",
     "ssim",
 ]

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from nlm import backends, frames, registry
 from nlm.errors import UsageError
+from nlm.noise import Plan, check_model, plan
 from nlm.params import Params
 from nlm.registry import Filter
 from nlm.tiling import by_tiles
@@ -22,6 +23,8 @@ def denoise(
     channel_axis: int | None = None,
     backend: str = "auto",
     preset: str | None = "balanced",
+    noise_model: str = "auto",
+    gain: float | None = None,
     **parameters: Any,
 ) -> NDArray[Any]:
     """Denoise a picture.
@@ -42,6 +45,11 @@ def denoise(
         Where it is computed.
     preset : {"fast", "balanced", "best"} or None
         A set of parameters; None means the method's plain defaults.
+    noise_model : {"auto", "gaussian", "poisson-gaussian"}
+        Whether the noise grows with the signal; "auto" finds out where sigma is not given.
+    gain : float, optional
+        Of poisson-gaussian noise: its variance is gain * signal + sigma**2, fractions of full
+        scale. Left out with sigma, both are estimated.
     **parameters
         The method's own parameters, see `nlm methods`; they win over the preset's.
 
@@ -60,6 +68,7 @@ def denoise(
     image = np.asarray(image)
     if sigma is not None:
         check_sigma(sigma)
+    check_model(noise_model, sigma, gain)
     chosen = registry.get(method)
     params = registry.parameters(method, preset, parameters)
     place = backends.choose(backend)
@@ -67,11 +76,8 @@ def denoise(
     if stored.size == 0:
         return image.copy()
     pixels, _ = frames.fill_invalid(frames.to_float(stored))
-    if sigma is None:
-        from nlm.noise import estimate
-
-        sigma = estimate(pixels).sigma
-    filtered = apply(chosen, params, pixels[None], sigma, place)[0]
+    noise = plan(pixels, sigma, noise_model, gain)
+    filtered = apply(chosen, params, pixels[None], noise, place)[0]
     restored = frames.to_stored(filtered, stored).reshape(as_frame_shape(image, channel_axis))
     return restored if channel_axis is None else np.moveaxis(restored, -1, channel_axis)
 
@@ -80,20 +86,22 @@ def apply(
     chosen: Filter,
     params: Params,
     pixels: NDArray[np.float32],
-    sigma: float,
+    noise: Plan,
     backend: backends.Backend,
     tile: int | None = None,
 ) -> NDArray[np.float32]:
     """Filter finite frames (T, Y, X, C); without noise they come back as they are."""
-    if sigma < SMALLEST_SIGMA:
+    if noise.sigma < SMALLEST_SIGMA:
         return pixels
-    return by_tiles(
-        lambda part: chosen.apply(part, sigma, params, backend),
-        pixels,
+    even = noise.stabiliser
+    filtered = by_tiles(
+        lambda part: chosen.apply(part, even.sigma if even else noise.sigma, params, backend),
+        even.forward(pixels) if even else pixels,
         params.halo,
         tile or chosen.tile,
         chosen.align,
     )
+    return even.inverse(filtered) if even else filtered
 
 
 def check_sigma(sigma: float) -> None:

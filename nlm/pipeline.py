@@ -12,6 +12,7 @@ import numpy as np
 from nlm import arrays, backends, frames, registry
 from nlm.errors import FileError, NlmError
 from nlm.io import Frame, Info, check_target, open_reader, open_writer
+from nlm.noise import Plan, check_model, plan
 from nlm.settings import Settings
 
 PathOrStream = str | os.PathLike[str] | BinaryIO
@@ -101,6 +102,7 @@ def denoise_file(
     params = registry.parameters(settings.method, settings.preset, settings.parameters)
     if settings.sigma is not None:
         arrays.check_sigma(settings.sigma)
+    check_model(settings.noise_model, settings.sigma, settings.gain)
     result = FileResult(name_of(src), name_of(dst), "planned", settings.method, settings.preset)
     result.strength = getattr(params, "strength", None)
     with open_reader(src, max_pixels=settings.max_pixels) as reader:
@@ -108,22 +110,23 @@ def denoise_file(
         result.width, result.height, result.frames = info.width, info.height, info.frames
         result.losses = tuple(check_target(info, target_name(dst, info), settings.format))
         refuse_existing(dst, force)
-        sigma = settings.sigma
         if dry_run:
-            result.sigma = None if sigma is None else sigma * 255
+            result.sigma = None if settings.sigma is None else settings.sigma * 255
             return result
         with open_writer(dst, info, format=settings.format, options=settings.options) as writer:
-            count = 0
+            noise, count = None, 0
             for frame in reader:
-                if sigma is None:
-                    sigma = estimate_sigma(frame, info)
+                noise = noise or plan_noise(frame, info, settings)
                 steps = _Steps(progress, count, info.frames)
                 place = backends.choose(settings.backend, settings.threads, steps)
-                filtered = denoise_frame(frame, info, chosen, params, sigma, place, settings.tile)
+                filtered = denoise_frame(frame, info, chosen, params, noise, place, settings.tile)
                 writer.write(filtered)
                 count += 1
     result.status, result.frames, result.backend = "ok", count, place.name
-    result.sigma = None if sigma is None else sigma * 255
+    if noise is not None:
+        result.sigma = noise.sigma * 255
+        channels = noise.sigma_channels
+        result.sigma_channels = None if channels is None else [one * 255 for one in channels]
     result.seconds = time.perf_counter() - began
     return result
 
@@ -133,7 +136,7 @@ def denoise_frame(
     info: Info,
     chosen: registry.Filter,
     params: Any,
-    sigma: float,
+    noise: Plan,
     backend: backends.Backend,
     tile: int | None = None,
 ) -> Frame:
@@ -141,7 +144,7 @@ def denoise_frame(
     planes = []
     for plane in frame.planes:
         pixels = visible_pixels(plane, frame, info)
-        filtered = arrays.apply(chosen, params, pixels[None], sigma, backend, tile)[0]
+        filtered = arrays.apply(chosen, params, pixels[None], noise, backend, tile)[0]
         planes.append(frames.to_stored(filtered, plane, info, frame.alpha))
     return replace(frame, planes=tuple(planes))
 
@@ -152,11 +155,10 @@ def visible_pixels(plane: Any, frame: Frame, info: Info) -> np.ndarray[Any, np.d
     return frames.fill_transparent(pixels, frame.alpha)
 
 
-def estimate_sigma(frame: Frame, info: Info) -> float:
-    """The noise level of a frame."""
-    from nlm.noise import estimate
-
-    return estimate(visible_pixels(frame.planes[0], frame, info)).sigma
+def plan_noise(frame: Frame, info: Info, settings: Settings) -> Plan:
+    """What the filter is told of the noise, by hand or from a file's first frame."""
+    pixels = visible_pixels(frame.planes[0], frame, info)
+    return plan(pixels, settings.sigma, settings.noise_model, settings.gain)
 
 
 class _Steps:

@@ -22,6 +22,9 @@ class Settings:
         The filter's own parameters given by hand; they win over the preset's.
     sigma : float or None
         Noise level as a fraction of full scale; None = estimated per file.
+    noise_model : {"auto", "gaussian", "poisson-gaussian"}
+    gain : float or None
+        Of poisson-gaussian noise, see `nlm.noise.plan`.
     backend : str
     threads : int or None
     tile : int or None
@@ -38,6 +41,8 @@ class Settings:
     preset: str | None = "balanced"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     sigma: float | None = None
+    noise_model: str = "auto"
+    gain: float | None = None
     backend: str = "auto"
     threads: int | None = None
     tile: int | None = None

@@ -74,3 +74,70 @@ def convolve(
             part = padded[:, y : y + rows * step : step, x : x + columns * step : step]
             result += np.einsum("oc,cyx->oyx", weights[:, :, y, x].astype(np.float64), part)
     return result
+
+
+def non_local(
+    x: np.ndarray,
+    theta: np.ndarray | None = None,
+    phi: np.ndarray | None = None,
+    g: np.ndarray | None = None,
+    pairwise: str = "gaussian",
+    w_f: np.ndarray | None = None,
+    scale: float = 1.0,
+    window: tuple[int, ...] | None = None,
+    subsample: int = 1,
+    bias: np.ndarray | None = None,
+) -> np.ndarray:
+    """The generic non-local operation on (positions..., C), every query and key in turn.
+
+    `bias`, one for each key, is added to the scores of the softmax forms.
+    """
+    x = np.asarray(x, np.float64)
+    queries, keys, values = (x if m is None else x @ np.float64(m) for m in (theta, phi, g))
+    grid = x.shape[:-1]
+    cell = [1 if len(grid) == 3 and axis == 0 else subsample for axis in range(len(grid))]
+    cells = list(np.ndindex(*(n // size for n, size in zip(grid, cell, strict=True))))
+
+    def largest(picture: np.ndarray, corner: tuple[int, ...]) -> np.ndarray:
+        part = tuple(slice(c * s, c * s + s) for c, s in zip(corner, cell, strict=True))
+        return picture[part].max(axis=tuple(range(len(grid))))
+
+    keys = np.stack([largest(keys, corner) for corner in cells])
+    values = np.stack([largest(values, corner) for corner in cells])
+    bias = np.zeros(len(keys)) if bias is None else bias
+    result = np.zeros((*grid, values.shape[-1]))
+    for i in np.ndindex(*grid):
+        seen = [k for k, corner in enumerate(cells) if _sees(i, corner, window, cell, grid)]
+        scores = np.array([_score(queries[i], keys[k], pairwise, w_f) * scale for k in seen])
+        if pairwise in ("dot_product", "concatenation"):
+            weights = scores / len(seen)
+        else:
+            weights = np.exp(scores + bias[seen] - np.max(scores + bias[seen]))
+            weights /= weights.sum()
+        result[i] = weights @ values[seen]
+    return result
+
+
+def _sees(
+    position: tuple[int, ...],
+    corner: tuple[int, ...],
+    window: tuple[int, ...] | None,
+    cell: list[int],
+    grid: tuple[int, ...],
+) -> bool:
+    """Whether any position of a cell is in the window; the last cell takes what is left over."""
+    if window is None:
+        return True
+    axes = zip(position, corner, window, cell, grid, strict=True)
+    for here, index, radius, size, length in axes:
+        first = index * size
+        end = first + size if index + 1 < length // size else length
+        if end <= here - radius or first > here + radius:
+            return False
+    return True
+
+
+def _score(query: np.ndarray, key: np.ndarray, pairwise: str, w_f: np.ndarray | None) -> float:
+    if pairwise == "concatenation":
+        return max(0.0, np.concatenate([query, key]) @ w_f)
+    return -np.sum((query - key) ** 2) if pairwise == "distance" else query @ key

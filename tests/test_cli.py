@@ -207,7 +207,11 @@ def test_interrupt_leaves_nothing_behind(tmp_path):
         big, compress_level=1
     )
     arguments = ["denoise", str(big), "--sigma", "30", "--search-radius", "30"]
-    child = subprocess.Popen([sys.executable, "-c", MAIN, *arguments], stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", MAIN, *arguments],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not any(p.name != "big.png" for p in tmp_path.iterdir()):
         assert child.poll() is None
         time.sleep(0.02)
@@ -235,7 +239,7 @@ class TestOtherCommands:
     def test_estimate(self, run_nlm, tmp_path):
         done = run_nlm("estimate", "--json", NOISY, "missing.png", check=1)
         report = json.loads(done.stdout)
-        assert set(report) == {"input", "sigma", "sigma_channels", "model", "correlation"}
+        assert set(report) >= {"input", "sigma", "sigma_channels", "model", "correlation"}
         assert 20 < report["sigma"] < 30
         text = run_nlm("estimate", NOISY, check=0).stdout.decode()
         assert "chelsea_noisy.png" in text

@@ -16,7 +16,7 @@ LAYERS = [  # each may import from its own row and those below
     {"nlm.filters"},
     {"nlm.registry"},
     {"nlm.learned"},
-    {"nlm.io", "nlm.noise", "nlm.tiling", "nlm.metrics", "nlm.backends"},
+    {"nlm.io", "nlm.noise", "nlm.tiling", "nlm.metrics", "nlm.backends", "nlm.attention"},
     {"nlm.frames", "nlm.params"},
     {"nlm.errors", "nlm.version"},
 ]
@@ -76,6 +76,6 @@ def test_every_package_is_listed():
 
 def test_root_holds_what_every_project_has():
     allowed = {"nlm", "cli", "tests", "sample_images", "pyproject.toml", "README.md", "LICENSE"}
-    allowed |= {"CHANGELOG.md", "build", "dist", "nlm.egg-info", "runs"}
+    allowed |= {"CHANGELOG.md", "clean.png", "build", "dist", "nlm.egg-info", "runs"}
     here = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     assert here <= allowed

@@ -66,7 +66,7 @@ def test_result_does_not_depend_on_where_tiles_lie():
     part = np.ascontiguousarray(image[23:140, 31:150])
     reach = 2 * (4 + 2)
     inner = nlm(part, part, 0.1, 0.5, **options)[reach:-reach, reach:-reach]
-    assert np.array_equal(inner, whole[23 + reach : 140 - reach, 31 + reach : 150 - reach])
+    assert np.abs(inner - whole[23 + reach : 140 - reach, 31 + reach : 150 - reach]).max() < 1e-6
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])

@@ -14,6 +14,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.extending import intrinsic
@@ -24,6 +25,11 @@ from numba.extending import models, register_model
 INT32 = ir.IntType(32)
 FLOAT = ir.FloatType()
 FASTMATH = ("contract", "nsz", "arcp", "afn")
+
+EXP2 = (1.0, 0.693147203, 0.24022648, 0.0555033242, 0.00961842850, 0.00133988989, 0.000153555586)
+"""Coefficients of 2^x for -0.5 <= x <= 0.5, minimax: within 2e-9 of the value but for rounding."""
+ROUNDER = 1.5 * 2**23
+"""Added to a small number, it leaves that number, rounded, in the low bits of the sum."""
 
 
 class Lanes(types.Type):
@@ -139,6 +145,7 @@ def simd(width: int) -> SimpleNamespace:
     - ``add_bits(a, b)``, ``sub_bits(a, b)``: the bit patterns as int32, ``from_bits(a)``: that
       integer as a float. Numbers x in [0, u] with u a power of two have the bits of ``u`` plus
       x * 2^23 / u in ``u + x``, so their sums and differences can be taken exactly.
+    - ``exp2(a)``: 2^a for -126 <= a <= 127, within 1e-7 of its value
     - ``registers(n)``: `n` lanes (a literal number), zeroed; ``r[k]``, ``r[k] = lanes``
     - ``shift(r)``: drops ``r[0]``, moves the others down by one, zeroes the last
     """
@@ -218,6 +225,25 @@ def simd(width: int) -> SimpleNamespace:
 
         return lanes(lanes), codegen
 
+    @intrinsic
+    def exp2(typingctx: Any, a: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            def constant(number: float) -> Any:
+                return ir.Constant(vector, [float(np.float32(number))] * width)
+
+            rounded = builder.fadd(args[0], constant(ROUNDER))
+            rest = builder.fsub(args[0], builder.fsub(rounded, constant(ROUNDER)))
+            power = constant(EXP2[-1])
+            for coefficient in EXP2[-2::-1]:
+                product = builder.fmul(power, rest, flags=FASTMATH)
+                power = builder.fadd(product, constant(coefficient), flags=FASTMATH)
+            exponent = ir.Constant(integers, [23] * width)
+            exponent = builder.shl(builder.bitcast(rounded, integers), exponent)
+            scaled = builder.add(builder.bitcast(power, integers), exponent)
+            return builder.bitcast(scaled, vector)
+
+        return lanes(lanes), codegen
+
     @intrinsic(prefer_literal=True)
     def registers(typingctx: Any, count: Any) -> Any:
         result = Registers(count.literal_value, lanes)
@@ -252,6 +278,7 @@ def simd(width: int) -> SimpleNamespace:
         maximum=binary("maxnum"),
         registers=registers,
         sqrt=sqrt,
+        exp2=exp2,
         shift=shift,
         add_bits=on_bits("add"),
         sub_bits=on_bits("sub"),

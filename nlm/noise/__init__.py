@@ -9,18 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nlm.noise.anscombe import Anscombe
 from nlm.noise.colour import OPPONENT, from_opponent, to_opponent
 from nlm.noise.correlated import Floors, correlated_levels, energy_floors
 from nlm.noise.curve import VarianceLine, fit_line, noise_curve
 from nlm.noise.patches import PatchEnergies, sample_patches
+from nlm.noise.planning import MODELS, Plan, check_model, plan
 from nlm.noise.white import white_level
 
 __all__ = [
+    "MODELS",
     "OPPONENT",
+    "Anscombe",
     "NoiseEstimate",
+    "Plan",
+    "check_model",
     "estimate",
     "estimate_sigma",
     "from_opponent",
+    "plan",
     "to_opponent",
 ]
 
