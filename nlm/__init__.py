@@ -54,6 +54,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
+    if name == "batch":
+        return import_module("nlm.batch")
     raise AttributeError(f"module 'nlm' has no attribute {name!r}")
 
 

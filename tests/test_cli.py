@@ -250,7 +250,7 @@ class TestOtherCommands:
         assert b"numpy" in run_nlm("info", check=0).stdout
 
 
-@pytest.mark.parametrize("command", ["denoise", "estimate", "noise", "methods", "info"])
+@pytest.mark.parametrize("command", ["denoise", "batch", "estimate", "noise", "methods", "info"])
 def test_every_help_has_worked_examples(run_nlm, command):
     text = run_nlm(command, "--help", check=0).stdout.decode()
     assert "Examples:" in text

@@ -1,0 +1,60 @@
+"""PSNR of nlm's filters on the field's test pictures.
+
+    python -m tests.bench.quality [--data ../shared/data] [--sets Set12,BSD68,CBSD68]
+        [--methods nlm@balanced,nlm@best,nlnet] [--sigmas 15,25,50]
+
+Protocol: noise numpy.random.default_rng(1000 * sigma + index).normal * sigma / 255 on the float
+picture, neither clipped nor rounded; sigma known; outputs clipped to 0..1; mean of the PSNRs.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import nlm
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def mean_psnr(folder: Path, method: str, sigma: float) -> float:
+    name, _, preset = method.partition("@")
+    values = []
+    for index, path in enumerate(sorted(folder.iterdir())):
+        with Image.open(path) as image:
+            clean = np.asarray(image) / 255
+        rng = np.random.default_rng(int(1000 * sigma) + index)
+        noisy = clean + rng.normal(size=clean.shape) * sigma / 255
+        result = nlm.denoise(
+            noisy.astype(np.float32),
+            sigma / 255,
+            name,
+            channel_axis=-1 if clean.ndim == 3 else None,
+            preset=preset or "balanced",
+        )
+        values.append(nlm.psnr(result.clip(0, 1).astype(np.float64), clean))
+    return float(np.mean(values))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--sets", default="Set12,BSD68")
+    parser.add_argument("--methods", default="nlm@fast,nlm@balanced,nlm@best,nlnet")
+    parser.add_argument("--sigmas", default="15,25,50")
+    options = parser.parse_args()
+    sigmas = [float(one) for one in options.sigmas.split(",")]
+    print("| pictures | method | " + " | ".join(f"sigma {s:g}" for s in sigmas) + " |")
+    print("| --- | --- |" + " --- |" * len(sigmas))
+    for name in options.sets.split(","):
+        if not (options.data / name).is_dir():
+            sys.exit(f"{options.data / name} is not there; name the folder of test sets: --data")
+        for method in options.methods.split(","):
+            row = [f"{mean_psnr(options.data / name, method, s):.2f}" for s in sigmas]
+            print(f"| {name} | {method} | " + " | ".join(row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
