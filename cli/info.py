@@ -37,6 +37,6 @@ def command(warm_up: bool) -> None:
         f"cache         {cache_folder() or 'none can be written: kernels compile every time'}"
     )
     if warm_up:
-        from nlm.backends.cpu import warm_up as compile_all
+        from nlm.arrays import warm_up as compile_all
 
-        click.echo(f"compiled      {compile_all()} kernels are ready")
+        click.echo(f"compiled      {', '.join(compile_all())} are ready")

@@ -12,6 +12,7 @@ import click
 from nlm import registry
 from nlm.backends import CHOICES, choose
 from nlm.errors import UsageError
+from nlm.limits import MAX_PIXELS
 from nlm.params import kind
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def output_options(command: Command) -> Command:
     """How outputs are written."""
     for decorate in (
         click.option(
-            "--max-pixels", type=Number(int), default=2**28, show_default=True,
+            "--max-pixels", type=Number(int), default=MAX_PIXELS, show_default=True,
             help="Refuse pictures with more pixels.",
         ),
         click.option("--lossless", is_flag=True, help="Store without loss where the format can."),

@@ -6,8 +6,7 @@ from typing import Any
 
 from nlm import registry
 from nlm.io.base import Options
-
-MAX_PIXELS = 2**28
+from nlm.limits import MAX_PIXELS
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ LAYERS = [  # each may import from its own row and those below
     {"nlm.learned"},
     {"nlm.io", "nlm.noise", "nlm.tiling", "nlm.metrics", "nlm.backends", "nlm.attention"},
     {"nlm.frames", "nlm.params"},
-    {"nlm.errors", "nlm.version"},
+    {"nlm.errors", "nlm.limits", "nlm.version"},
 ]
 
 

@@ -177,3 +177,12 @@ class TestWeights:
     def test_missing_file(self, tmp_path):
         with pytest.raises(FileError, match="does not exist"):
             weights.load(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("more", [{"nonlocal_radius": (0, 2)}, {"estimates": (0.5,)}])
+def test_a_network_that_cannot_be_run_is_refused(more):
+    config = ModelConfig(
+        widths=(20, 24), blocks=(1, 1), blocks_up=(1,), **{"nonlocal_radius": (0, 0), **more}
+    )
+    with pytest.raises(FileError, match="not yet run"):
+        NlNet(config, random_weights(config))

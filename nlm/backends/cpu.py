@@ -169,14 +169,6 @@ def _kernel(form: int, features: int, values: int, guided: bool) -> Callable[...
     )
 
 
-def warm_up() -> int:
-    """Compile the kernels that pictures usually need; tells how many."""
-    variants = [(form, c, 2 if form == PATCH_SUMS else c) for form in (1, 2) for c in (1, 3)]
-    for variant in variants:
-        _kernel(*variant, guided=False)
-    return len(variants)
-
-
 def weight_numbers(
     sigma: float, strength: float, patch: tuple[int, int], channels: int
 ) -> tuple[float, ...]:

@@ -1,8 +1,4 @@
-"""The learned filter: a network of convolutions and non-local blocks, see `nlm.learned.model`.
-
-X. Wang, R. Girshick, A. Gupta, K. He, "Non-local Neural Networks", CVPR 2018,
-doi:10.1109/CVPR.2018.00813.
-"""
+"""The learned filter, see `nlm.learned.model`."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -57,7 +53,7 @@ FILTER = Filter(
     name="nlnet",
     params=NlnetParams,
     apply=apply,
-    summary="a learned network of convolutions and non-local blocks",
+    summary="a learned network: better, and slower",
     tile=1024,
     align=8,
     tolerance=1e-5,

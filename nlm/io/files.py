@@ -18,11 +18,9 @@ from nlm.io.output import Output, write_problem
 from nlm.io.samples import rescale, turn
 from nlm.io.source import identify, open_source, reading
 from nlm.io.targets import check_target, container_bits, target_format
+from nlm.limits import MAX_PIXELS
 
 __all__ = ["MAX_PIXELS", "Reader", "Writer", "open_reader", "open_writer"]
-
-MAX_PIXELS = 2**28
-"""Largest number of pixels in a frame that is read unless more is asked for: 16384 x 16384."""
 
 PathOrStream = str | os.PathLike[str] | BinaryIO
 

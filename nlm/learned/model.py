@@ -30,6 +30,11 @@ class NlNet:
     """
 
     def __init__(self, config: ModelConfig, arrays: Mapping[str, NDArray[np.floating]]) -> None:
+        if any(config.nonlocal_radius) or config.estimates:
+            raise FileError(
+                "these weights are of a network with non-local blocks or classical estimates, "
+                "which this nlm can train but not yet run; use others"
+            )
         self.config = config
         self.layers = {}
         for name in (key.removesuffix(".weight") for key in arrays if key.endswith(".weight")):
