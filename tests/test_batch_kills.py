@@ -253,7 +253,10 @@ def test_interrupt(tmp_path):
     src = save_pictures(tmp_path / "src", 40, size=200)
     dst = tmp_path / "dst"
     child = subprocess.Popen(
-        arguments(src, dst, "--sigma", "20"), stderr=subprocess.PIPE, start_new_session=True
+        arguments(src, dst, "--sigma", "20"),
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_until(lambda: count(dst) >= 2)
     workers = children(child.pid)
