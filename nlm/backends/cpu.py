@@ -13,7 +13,7 @@ from nlm.backends.compiled import kernel, simd_width
 from nlm.backends.threads import for_each
 
 GROUP = 3
-TILE = 64
+TILE_ROWS, TILE_COLS = 64, 64
 CUTOFF = 28.0
 """exp(-CUTOFF) counts as zero: squared differences beyond it are capped."""
 SELF_FLOOR = 1e-2
@@ -21,6 +21,8 @@ SELF_FLOOR = 1e-2
 
 
 PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)  # forms of the kernel, see cpu_nlm.py
+SWEEP = (7, 7, 1)
+STAGGER = 576
 SELF_WEIGHT = 1.0
 """Weight of a pixel for itself in the pixelwise form."""
 
@@ -41,7 +43,7 @@ class Tile:
     @property
     def margin(self) -> tuple[int, int]:
         reach = 2 if self.form == PATCHWISE else 1
-        return (self.radius[0] + reach * self.half[0], self.radius[1] + reach * self.half[1])
+        return (self.radius[0] + reach * self.half[0] + 1, self.radius[1] + reach * self.half[1])
 
     def jobs(self, height: int, width: int) -> list[list[tuple[int, int]]]:
         """Corners of all tiles, as many at a time as a vector has lanes."""
@@ -55,7 +57,7 @@ class Tile:
         """Vectors needed for each of the kernel's areas, in the order of its arguments."""
         stride = self.cols + 2 * self.margin[1]
         plane = (self.rows + 2 * self.margin[0]) * stride
-        slack = stride + GROUP  # a group of offsets may reach beyond the window
+        slack = stride + GROUP + 2  # a group of offsets may reach beyond the window
         row = stride * GROUP
         patchwise = self.form == PATCHWISE
         return [
@@ -64,11 +66,9 @@ class Tile:
             plane * value_channels + slack,  # numerator
             plane + slack,  # denominator
             plane * (2 if patchwise else 1) + slack,  # patch sums
-            row,  # column sums
-            row,  # a row of weights
+            row * SWEEP[self.form] + 2 * GROUP,  # column sums
             row * (2 * self.half[0] + 1) if patchwise else 0,  # ring of such rows
             row if patchwise else 0,  # column sums of the ring
-            GROUP,
         ]
 
 
@@ -131,7 +131,7 @@ def _average(
     height, width = features.shape[:2]
     guided = form != PATCH_SUMS and values is not features
     run = _kernel(form, features.shape[2], channels, guided)
-    tile = Tile(min(TILE, height), min(TILE, width), radius, half, form)
+    tile = Tile(min(TILE_ROWS, height), min(TILE_COLS, width), radius, half, form)
     row_of = reflected(height, tile.rows, tile.margin[0]) * width
     column_of = reflected(width, tile.cols, tile.margin[1])
     sizes = tile.scratch(features.shape[2], channels, guided)
@@ -162,6 +162,7 @@ def _kernel(form: int, features: int, values: int, guided: bool) -> Callable[...
         "cpu_nlm",
         "average",
         group=GROUP,
+        sweep=SWEEP[form],
         form=form,
         features=features,
         values=values,
@@ -190,12 +191,16 @@ def power_of_two(least: float) -> float:
 
 
 def aligned_areas(sizes: list[int]) -> list[NDArray[np.float32]]:
-    """Areas of so many vectors each, aligned to cache lines."""
+    """Areas of so many vectors each, aligned to cache lines.
+
+    They begin at different places of a memory page: processors take a load for one that depends on
+    a store when their addresses differ by a multiple of 4096 bytes.
+    """
     lanes = simd_width()
     areas = []
-    for size in sizes:
-        area = np.empty(size * lanes + 16, np.float32)
-        start = -area.ctypes.data % 64 // 4
+    for number, size in enumerate(sizes):
+        area = np.empty(size * lanes + 1024, np.float32)
+        start = (number * STAGGER - area.ctypes.data) % 4096 // 4
         areas.append(area[start : start + size * lanes])
     return areas
 

@@ -45,10 +45,11 @@ def build(name: str, **constants: int) -> tuple[Callable, types.Type]:
 
 
 def average(
-    width: int, group: int, form: int, features: int, values: int, guided: int
+    width: int, group: int, sweep: int, form: int, features: int, values: int, guided: int
 ) -> tuple[Callable, types.Type]:
     """The kernel for pictures with so many channels; guided: the values are another picture."""
-    WIDTH, GROUP, FORM, FEATURES, VALUES = width, group, form, features, values
+    WIDTH, GROUP, SWEEP, FORM = width, group, sweep, form
+    FEATURES, VALUES = features, values
     GUIDED = bool(guided)
     ops = simd(width)
     load, store, splat, shift = ops.load, ops.store, ops.splat, ops.shift
@@ -63,10 +64,13 @@ def average(
     inline = njit(error_model="numpy")
 
     @inline
-    def weight(u):
-        """exp(16 u) for u <= 0."""
+    def root_weight(u):
+        """exp(u) for u <= 0, to be raised to the power of 16."""
         u = maximum(u, splat(LEAST))
-        p = (((splat(C4) * u + splat(C3)) * u + splat(C2)) * u + splat(C1)) * u + splat(ONE)
+        return (((splat(C4) * u + splat(C3)) * u + splat(C2)) * u + splat(C1)) * u + splat(ONE)
+
+    @inline
+    def power_of_16(p):
         p = p * p
         p = p * p
         p = p * p
@@ -106,7 +110,9 @@ def average(
         return minimum(s, cap)
 
     @inline
-    def start_columns(features, columns, plane, i, to_j, count, patch_y, stride, unit, cap):
+    def start_columns(
+        features, columns, column, plane, i, to_j, count, patch_y, stride, unit, cap
+    ):  # fmt: skip
         """Sum the differences over the patch rows that begin at `i`, for each column."""
         for x in range(count):
             for g in range(GROUP):
@@ -115,41 +121,143 @@ def average(
                     k = i + q * stride + x
                     d = difference(features, plane, k, k + to_j + g, unit, cap)
                     s = add_bits(s, sub_bits(d, unit))
-                store(columns, x * GROUP + g, s)
+                store(columns, column + x * GROUP + g, s)
 
     @inline
-    def move_columns(features, columns, plane, leave, enter, to_j, count, unit, cap):
-        """Move the column sums down by one row."""
-        for x in range(count):
-            for g in range(GROUP):
-                k = x * GROUP + g
-                s = difference(features, plane, enter + x, enter + x + to_j + g, unit, cap)
-                gone = difference(features, plane, leave + x, leave + x + to_j + g, unit, cap)
-                store(columns, k, add_bits(load(columns, k), sub_bits(s, gone)))
+    def spread(w, g, values, plane, i, to_j, totals, given, given_values):
+        """Weigh the value of j for i, and that of i for j."""
+        given[g] = given[g] + w
+        for c in range(VALUES):
+            k, n = i + c * plane, g * VALUES + c
+            totals[c] = totals[c] + w * load(values, k + to_j + g)
+            given_values[n] = given_values[n] + w * load(values, k)
 
     @inline
-    def weigh(columns, weights, count, patch_x, scale, biases):
-        """Box sums of the columns over x, as weights."""
-        box = registers(GROUP)
+    def add_spread(numerator, denominator, plane, i, to_j, total, totals, given, given_values):
+        """Add what i got, and what the first of its group's j got, which is complete."""
+        add(denominator, i, total)
+        add(denominator, i + to_j, given[0])
+        shift(given)
+        for c in range(VALUES):
+            add(numerator, i + c * plane, totals[c])
+            add(numerator, i + to_j + c * plane, given_values[0])
+            shift(given_values)
+
+    @inline
+    def finish_spread(numerator, denominator, plane, j, given, given_values):
+        for g in range(GROUP - 1):
+            add(denominator, j + g, given[g])
+            for c in range(VALUES):
+                add(numerator, j + g + c * plane, given_values[g * VALUES + c])
+
+    @inline
+    def move_column(features, columns, column, plane, leave, enter, x, g, to_j, unit, cap):
+        """Move the sum of one column down by a row."""
+        i, j = enter + x, enter + x + to_j + g
+        s = difference(features, plane, i, j, unit, cap)
+        i, j = leave + x, leave + x + to_j + g
+        s = sub_bits(s, difference(features, plane, i, j, unit, cap))
+        s = add_bits(load(columns, column + x * GROUP + g), s)
+        store(columns, column + x * GROUP + g, s)
+        return s
+
+    @inline
+    def start_box(features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, box):
         for x in range(patch_x - 1):
             for g in range(GROUP):
-                box[g] = add_bits(box[g], load(columns, x * GROUP + g))
-        for x in range(count):
-            for g in range(GROUP):
-                s = add_bits(box[g], load(columns, (x + patch_x - 1) * GROUP + g))
-                box[g] = sub_bits(s, load(columns, x * GROUP + g))
-                w = weight(minimum(from_bits(s) * scale + load(biases, g), splat(ZERO)))
-                store(weights, x * GROUP + g, w)
+                s = move_column(
+                    features, columns, column, plane, leave, enter, x, g, to_j, unit, cap
+                )
+                box[g] = add_bits(box[g], s)
 
     @inline
-    def tally(weights, mass, largest, i, to_j, count):
+    def next_sum(
+        features, columns, column, plane, leave, enter, x, g, to_j, patch_x, unit, cap, box
+    ):
+        """Squared difference of the patches that begin at column `x`; moves the box there."""
+        last = x + patch_x - 1
+        s = move_column(features, columns, column, plane, leave, enter, last, g, to_j, unit, cap)
+        s = add_bits(box[g], s)
+        box[g] = sub_bits(s, load(columns, column + x * GROUP + g))
+        return s
+
+    @inline
+    def root(s, scale, bias):
+        return root_weight(minimum(from_bits(s) * scale + bias, splat(ZERO)))
+
+    @inline
+    def start_row(
+        features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale, biases,
+        box, sums, roots,
+    ):  # fmt: skip
+        """Fill the pipeline: weights are two columns ahead as sums, one as roots."""
+        start_box(features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, box)
+        for g in range(GROUP):
+            s = next_sum(
+                features, columns, column, plane, leave, enter, 0, g, to_j, patch_x, unit, cap, box
+            )
+            roots[g] = root(s, scale, biases[g])
+        for g in range(GROUP):
+            sums[g] = next_sum(
+                features, columns, column, plane, leave, enter, 1, g, to_j, patch_x, unit, cap, box
+            )
+
+    @inline
+    def advance(
+        features, columns, column, plane, leave, enter, x, to_j, patch_x, unit, cap, scale, biases,
+        box, sums, roots,
+    ):  # fmt: skip
+        for g in range(GROUP):
+            roots[g] = root(sums[g], scale, biases[g])
+        for g in range(GROUP):
+            sums[g] = next_sum(
+                features, columns, column, plane, leave, enter, x + 2, g, to_j, patch_x, unit,
+                cap, box,
+            )  # fmt: skip
+
+    @inline
+    def average_row(
+        features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale, biases,
+        values, numerator, denominator, i, count,
+    ):  # fmt: skip
+        """Add the weighted values of j to i and of i to j, along a row of pairs."""
+        box, sums, roots = registers(GROUP), registers(GROUP), registers(GROUP)
+        given, given_values = registers(GROUP), registers(SUMS)
+        start_row(
+            features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale,
+            biases, box, sums, roots,
+        )  # fmt: skip
+        for x in range(count):
+            total, totals = splat(ZERO), registers(VALUES)
+            for g in range(GROUP):
+                w = power_of_16(roots[g])
+                total = total + w
+                spread(w, g, values, plane, i + x, to_j, totals, given, given_values)
+            add_spread(
+                numerator, denominator, plane, i + x, to_j, total, totals, given, given_values
+            )
+            advance(
+                features, columns, column, plane, leave, enter, x, to_j, patch_x, unit, cap,
+                scale, biases, box, sums, roots,
+            )  # fmt: skip
+        finish_spread(numerator, denominator, plane, i + count + to_j, given, given_values)
+
+    @inline
+    def tally_row(
+        features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale, biases,
+        mass, largest, i, count,
+    ):  # fmt: skip
         """Keep each patch's sum of weights and its largest."""
-        given = registers(GROUP)
-        given_most = registers(GROUP)
+        box, sums, roots = registers(GROUP), registers(GROUP), registers(GROUP)
+        given, given_most = registers(GROUP), registers(GROUP)
+        start_row(
+            features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale,
+            biases, box, sums, roots,
+        )  # fmt: skip
         for x in range(count):
             total, most = splat(ZERO), splat(ZERO)
             for g in range(GROUP):
-                w = load(weights, x * GROUP + g)
+                w = power_of_16(roots[g])
                 total = total + w
                 most = maximum(most, w)
                 given[g] = given[g] + w
@@ -160,63 +268,63 @@ def average(
             raise_to(largest, i + x + to_j, given_most[0])
             shift(given)
             shift(given_most)
+            advance(
+                features, columns, column, plane, leave, enter, x, to_j, patch_x, unit, cap,
+                scale, biases, box, sums, roots,
+            )  # fmt: skip
         for g in range(GROUP - 1):
             add(mass, i + count + to_j + g, given[g])
             raise_to(largest, i + count + to_j + g, given_most[g])
 
     @inline
-    def collect(weights, worth, ring, slot, ring_columns, i, to_j, count, unit):
+    def collect_row(
+        features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale, biases,
+        worth, ring, slot, ring_columns, i, count, weight_unit,
+    ):  # fmt: skip
         """Put a row of weights, normalised by both patches, into the ring of a patch's rows.
 
         The ring's sums over rows are kept in `ring_columns`.
         """
+        box, sums, roots = registers(GROUP), registers(GROUP), registers(GROUP)
+        start_row(
+            features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale,
+            biases, box, sums, roots,
+        )  # fmt: skip
         for x in range(count):
             worth_of_i = load(worth, i + x)
             for g in range(GROUP):
+                w = power_of_16(roots[g])
                 k = x * GROUP + g
-                w = load(weights, k) * worth_of_i
-                bits = w * load(worth, i + x + to_j + g) + unit
+                bits = w * worth_of_i * load(worth, i + x + to_j + g) + weight_unit
                 gained = sub_bits(bits, load(ring, slot + k))
                 store(ring, slot + k, bits)
                 store(ring_columns, k, add_bits(load(ring_columns, k), gained))
+            advance(
+                features, columns, column, plane, leave, enter, x, to_j, patch_x, unit, cap,
+                scale, biases, box, sums, roots,
+            )  # fmt: skip
 
     @inline
-    def spread(weights, patch_x, values, plane, numerator, denominator, i, to_j, count):
-        """Add the weighted values of j to i and of i to j; weights are box-summed over patch_x."""
-        box = registers(GROUP)
-        given = registers(GROUP)
-        given_values = registers(SUMS)
+    def average_patches(
+        ring_columns, patch_x, values, plane, numerator, denominator, i, to_j, count
+    ):  # fmt: skip
+        """The same with the weights of all patches that cover a pair."""
+        box, given, given_values = registers(GROUP), registers(GROUP), registers(SUMS)
         for x in range(patch_x - 1):
             for g in range(GROUP):
-                box[g] = add_bits(box[g], load(weights, x * GROUP + g))
+                box[g] = add_bits(box[g], load(ring_columns, x * GROUP + g))
         for x in range(count):
-            total = splat(ZERO)
-            totals = registers(VALUES)
+            total, totals = splat(ZERO), registers(VALUES)
             for g in range(GROUP):
-                w = load(weights, (x + patch_x - 1) * GROUP + g)
-                if FORM == PATCHWISE:
-                    s = add_bits(box[g], w)
-                    box[g] = sub_bits(s, load(weights, x * GROUP + g))
-                    w = from_bits(s)
+                s = add_bits(box[g], load(ring_columns, (x + patch_x - 1) * GROUP + g))
+                box[g] = sub_bits(s, load(ring_columns, x * GROUP + g))
+                w = from_bits(s)
                 total = total + w
-                given[g] = given[g] + w
-                for c in range(VALUES):
-                    k = i + x + c * plane
-                    totals[c] = totals[c] + w * load(values, k + to_j + g)
-                    n = g * VALUES + c
-                    given_values[n] = given_values[n] + w * load(values, k)
-            add(denominator, i + x, total)
-            add(denominator, i + x + to_j, given[0])
-            shift(given)
-            for c in range(VALUES):
-                add(numerator, i + x + c * plane, totals[c])
-                add(numerator, i + x + to_j + c * plane, given_values[0])
-                shift(given_values)
-        for g in range(GROUP - 1):
-            j = i + count + to_j + g
-            add(denominator, j, given[g])
-            for c in range(VALUES):
-                add(numerator, j + c * plane, given_values[g * VALUES + c])
+                spread(w, g, values, plane, i + x, to_j, totals, given, given_values)
+            add_spread(
+                numerator, denominator, plane, i + x, to_j, total, totals, given, given_values
+            )
+        finish_spread(numerator, denominator, plane, i + count + to_j, given, given_values)
 
     @inline
     def box_sum(array, i, stride, half_y, half_x):
@@ -240,18 +348,19 @@ def average(
     def kernel(
         feature_image, value_image, patch_image, out, row_of, column_of, corners,
         features, values, numerator, denominator, patches,
-        columns, weights, ring, ring_columns, biases,
+        columns, ring, ring_columns,
         height, picture_width, rows, cols, radius_y, radius_x, half_y, half_x,
         scale_, bias_, unit_, cap_, weight_unit_, weight_scale, self_weight, self_floor,
     ):  # fmt: skip
         reach_y, reach_x = (half_y, half_x) if FORM == PATCHWISE else (0, 0)
-        margin_y, margin_x = radius_y + half_y + reach_y, radius_x + half_x + reach_x
+        margin_y, margin_x = radius_y + half_y + reach_y + 1, radius_x + half_x + reach_x
         patch_y, patch_x = 2 * half_y + 1, 2 * half_x + 1
         tile_rows, stride = rows + 2 * margin_y, cols + 2 * margin_x
         plane, origin = tile_rows * stride, margin_y * stride + margin_x
         worth, own, row_size = 0, plane, stride * GROUP
         scale, bias, unit, cap = splat(scale_), splat(bias_), splat(unit_), splat(cap_)
-        weight_unit, zero = splat(weight_unit_), splat(ZERO)
+        weight_unit, zero, never = splat(weight_unit_), splat(ZERO), splat(NEVER)
+        biases = registers(GROUP)
 
         pack(feature_image, features, FEATURES, row_of, column_of, corners, tile_rows, stride)
         if GUIDED:
@@ -266,45 +375,50 @@ def average(
             fill(denominator, plane, zero)
 
         for dy in range(radius_y + 1):
-            for dx in range(1 if dy == 0 else -radius_x, radius_x + 1, GROUP):
-                for g in range(GROUP):
-                    store(biases, g, bias if dx + g <= radius_x else splat(NEVER))
-                to_j = dy * stride + dx
-                left = min(0, -min(dx + GROUP - 1, radius_x))
-                inner = cols + max(0, -dx) - left
-                count = inner + 2 * reach_x
-                first = -dy - reach_y
+            first = -dy - reach_y
+            for sweep in range(1 if dy == 0 else -radius_x, radius_x + 1, SWEEP * GROUP):
                 if FORM == PATCHWISE:
                     fill(ring, patch_y * row_size, weight_unit)
                     fill(ring_columns, row_size, zero)
                 for y in range(first, rows + reach_y):
-                    i = origin + y * stride + left - reach_x
-                    corner = i - half_y * stride - half_x
-                    if y == first:
-                        start_columns(
-                            features, columns, plane, corner, to_j, count + patch_x - 1, patch_y,
-                            stride, unit, cap,
-                        )  # fmt: skip
-                    else:
-                        move_columns(
-                            features, columns, plane, corner - stride,
-                            corner + (patch_y - 1) * stride, to_j, count + patch_x - 1, unit, cap,
-                        )  # fmt: skip
-                    weigh(columns, weights, count, patch_x, scale, biases)
-                    if FORM == PIXELWISE:
-                        spread(weights, 1, values, plane, numerator, denominator, i, to_j, count)
-                    elif FORM == PATCH_SUMS:
-                        tally(weights, patches, numerator, i, to_j, count)
-                    else:
-                        slot = ((y - first) % patch_y) * row_size
-                        collect(
-                            weights, patches, ring, slot, ring_columns, i, to_j, count, weight_unit
-                        )
-                        if y - first >= patch_y - 1:
-                            spread(
-                                ring_columns, patch_x, values, plane, numerator, denominator,
-                                i + reach_x - half_y * stride, to_j, inner,
+                    for dx in range(sweep, min(sweep + SWEEP * GROUP, radius_x + 1), GROUP):
+                        for g in range(GROUP):
+                            biases[g] = bias if dx + g <= radius_x else never
+                        to_j = dy * stride + dx
+                        left = min(0, -min(dx + GROUP - 1, radius_x))
+                        inner = cols + max(0, -dx) - left
+                        count = inner + 2 * reach_x
+                        i = origin + y * stride + left - reach_x
+                        enter = i + half_y * stride - half_x
+                        leave = enter - patch_y * stride
+                        column = (dx - sweep) * stride
+                        if y == first:
+                            start_columns(
+                                features, columns, column, plane, leave, to_j,
+                                count + patch_x - 1, patch_y, stride, unit, cap,
                             )  # fmt: skip
+                        if FORM == PIXELWISE:
+                            average_row(
+                                features, columns, column, plane, leave, enter, to_j, patch_x,
+                                unit, cap, scale, biases, values, numerator, denominator, i, count,
+                            )  # fmt: skip
+                        elif FORM == PATCH_SUMS:
+                            tally_row(
+                                features, columns, column, plane, leave, enter, to_j, patch_x,
+                                unit, cap, scale, biases, patches, numerator, i, count,
+                            )  # fmt: skip
+                        else:
+                            collect_row(
+                                features, columns, column, plane, leave, enter, to_j, patch_x,
+                                unit, cap, scale, biases, patches, ring,
+                                ((y - first) % patch_y) * row_size, ring_columns, i, count,
+                                weight_unit,
+                            )  # fmt: skip
+                            if y - first >= patch_y - 1:
+                                average_patches(
+                                    ring_columns, patch_x, values, plane, numerator, denominator,
+                                    i + reach_x - half_y * stride, to_j, inner,
+                                )  # fmt: skip
 
         for y in range(rows):
             for x in range(cols):
@@ -327,5 +441,5 @@ def average(
         unpack(numerator, out, corners, height, picture_width, rows, cols, origin, stride, plane)
 
     numbers, indices = types.CPointer(float32), types.CPointer(int64)
-    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 10 + [int64] * 8 + [float32] * 8
+    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 8 + [int64] * 8 + [float32] * 8
     return kernel, void(*arguments)

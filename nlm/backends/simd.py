@@ -145,6 +145,7 @@ def simd(width: int) -> SimpleNamespace:
     - ``add_bits(a, b)``, ``sub_bits(a, b)``: the bit patterns as int32, ``from_bits(a)``: that
       integer as a float. Numbers x in [0, u] with u a power of two have the bits of ``u`` plus
       x * 2^23 / u in ``u + x``, so their sums and differences can be taken exactly.
+    - ``where_at_most(a, b, x, y)``: x where a <= b, otherwise y
     - ``exp2(a)``: 2^a for -126 <= a <= 127, within 1e-7 of its value
     - ``registers(n)``: `n` lanes (a literal number), zeroed; ``r[k]``, ``r[k] = lanes``
     - ``shift(r)``: drops ``r[0]``, moves the others down by one, zeroes the last
@@ -226,6 +227,13 @@ def simd(width: int) -> SimpleNamespace:
         return lanes(lanes), codegen
 
     @intrinsic
+    def where_at_most(typingctx: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.select(builder.fcmp_ordered("<=", *args[:2]), *args[2:])
+
+        return lanes(lanes, lanes, lanes, lanes), codegen
+
+    @intrinsic
     def exp2(typingctx: Any, a: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             def constant(number: float) -> Any:
@@ -279,6 +287,7 @@ def simd(width: int) -> SimpleNamespace:
         registers=registers,
         sqrt=sqrt,
         exp2=exp2,
+        where_at_most=where_at_most,
         shift=shift,
         add_bits=on_bits("add"),
         sub_bits=on_bits("sub"),
