@@ -4,7 +4,7 @@ The command line draws its options from these fields, so each carries a help tex
 """
 
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
 from nlm.errors import UsageError
 
@@ -52,6 +52,10 @@ class Params:
     def halo(self) -> Halo | None:
         """How far the filter reaches; None means that it needs the whole picture."""
         raise NotImplementedError
+
+    def at(self, sigma: float) -> Self:
+        """The same for a noise level: what was left to the filter is chosen."""
+        return self
 
 
 def kind(spec: Field[Any]) -> type:

@@ -104,7 +104,6 @@ def denoise_file(
         arrays.check_sigma(settings.sigma)
     check_model(settings.noise_model, settings.sigma, settings.gain)
     result = FileResult(name_of(src), name_of(dst), "planned", settings.method, settings.preset)
-    result.strength = getattr(params, "strength", None)
     with open_reader(src, max_pixels=settings.max_pixels) as reader:
         info = reader.info
         result.width, result.height, result.frames = info.width, info.height, info.frames
@@ -125,6 +124,7 @@ def denoise_file(
     result.status, result.frames, result.backend = "ok", count, place.name
     if noise is not None:
         result.sigma = noise.sigma * 255
+        result.strength = getattr(params.at(noise.sigma), "strength", None)
         channels = noise.sigma_channels
         result.sigma_channels = None if channels is None else [one * 255 for one in channels]
     result.seconds = time.perf_counter() - began

@@ -2,32 +2,38 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nlm.backends.compiled import kernel, simd_width
+from nlm.backends.compiled import kernel
+from nlm.backends.cpu_collaborate import Groups, collaborate
+from nlm.backends.cpu_tiles import (
+    Corners,
+    ForEach,
+    Picture,
+    aligned_areas,
+    reflected,
+    tile_jobs,
+)
 from nlm.backends.threads import for_each
 
+__all__ = ["Groups", "collaborate", "nlm"]
+
+TILE = 64
 GROUP = 3
-TILE_ROWS, TILE_COLS = 64, 64
+"""Neighbouring offsets that are taken together."""
+SWEEP = (7, 7, 1)
+"""For each form, groups of offsets that take turns at every row."""
 CUTOFF = 28.0
 """exp(-CUTOFF) counts as zero: squared differences beyond it are capped."""
 SELF_FLOOR = 1e-2
 """Least weight of a patch for itself, where no other patch is alike."""
-
-
-PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)  # forms of the kernel, see cpu_nlm.py
-SWEEP = (7, 7, 1)
-STAGGER = 576
 SELF_WEIGHT = 1.0
 """Weight of a pixel for itself in the pixelwise form."""
-
-Picture = NDArray[np.float32]
-ForEach = Callable[[Callable[[Any], None], Iterable[Any]], None]
+PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
+"""Forms of the kernel, see cpu_nlm.py."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +50,6 @@ class Tile:
     def margin(self) -> tuple[int, int]:
         reach = 2 if self.form == PATCHWISE else 1
         return (self.radius[0] + reach * self.half[0] + 1, self.radius[1] + reach * self.half[1])
-
-    def jobs(self, height: int, width: int) -> list[list[tuple[int, int]]]:
-        """Corners of all tiles, as many at a time as a vector has lanes."""
-        corners = [(y, x) for y in range(0, height, self.rows) for x in range(0, width, self.cols)]
-        lanes = simd_width()
-        jobs = [corners[k : k + lanes] for k in range(0, len(corners), lanes)]
-        jobs[-1] += jobs[-1][-1:] * (lanes - len(jobs[-1]))
-        return jobs
 
     def scratch(self, feature_channels: int, value_channels: int, guided: bool) -> list[int]:
         """Vectors needed for each of the kernel's areas, in the order of its arguments."""
@@ -131,14 +129,14 @@ def _average(
     height, width = features.shape[:2]
     guided = form != PATCH_SUMS and values is not features
     run = _kernel(form, features.shape[2], channels, guided)
-    tile = Tile(min(TILE_ROWS, height), min(TILE_COLS, width), radius, half, form)
+    tile = Tile(min(TILE, height), min(TILE, width), radius, half, form)
     row_of = reflected(height, tile.rows, tile.margin[0]) * width
     column_of = reflected(width, tile.cols, tile.margin[1])
     sizes = tile.scratch(features.shape[2], channels, guided)
     out = np.empty((height, width, channels), np.float32)
     local = threading.local()
 
-    def average_tiles(corners: list[tuple[int, int]]) -> None:
+    def average_tiles(corners: Corners) -> None:
         if not hasattr(local, "areas"):
             local.areas = aligned_areas(sizes)
         areas = [area.ctypes.data for area in local.areas]
@@ -153,7 +151,7 @@ def _average(
             *numbers,
         )
 
-    for_each(average_tiles, tile.jobs(height, width))
+    for_each(average_tiles, tile_jobs(height, width, tile.rows, tile.cols))
     return out
 
 
@@ -188,28 +186,3 @@ def weight_numbers(
 def power_of_two(least: float) -> float:
     """The smallest power of two that is not below `least`."""
     return float(2.0 ** math.ceil(math.log2(least)))
-
-
-def aligned_areas(sizes: list[int]) -> list[NDArray[np.float32]]:
-    """Areas of so many vectors each, aligned to cache lines.
-
-    They begin at different places of a memory page: processors take a load for one that depends on
-    a store when their addresses differ by a multiple of 4096 bytes.
-    """
-    lanes = simd_width()
-    areas = []
-    for number, size in enumerate(sizes):
-        area = np.empty(size * lanes + 1024, np.float32)
-        start = (number * STAGGER - area.ctypes.data) % 4096 // 4
-        areas.append(area[start : start + size * lanes])
-    return areas
-
-
-def reflected(size: int, tile: int, margin: int) -> NDArray[np.int64]:
-    """Positions in a picture axis continued by reflection, from -margin on."""
-    tiles = -(-size // tile)
-    position = np.arange(-margin, tiles * tile + margin)
-    if size == 1:
-        return np.zeros_like(position)
-    position = np.abs(position) % (2 * size - 2)
-    return np.minimum(position, 2 * size - 2 - position)

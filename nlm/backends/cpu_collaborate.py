@@ -1,19 +1,30 @@
 """Collaborative filtering on the CPU: arrays in, arrays out."""
 
+import math
 import threading
 from dataclasses import dataclass
 
 import numpy as np
 
 from nlm.backends.compiled import kernel, simd_width
-from nlm.backends.cpu import ForEach, Picture, Tile, aligned_areas, reflected
+from nlm.backends.cpu_tiles import (
+    Corners,
+    ForEach,
+    Picture,
+    aligned_areas,
+    reflected,
+    tile_jobs,
+)
 from nlm.backends.threads import for_each
 
-TILE = 32
+TILE = 36
+"""Side of a tile in pixels, a multiple of all usual steps, so that a part of a picture that begins
+at such a multiple is tiled like the whole."""
 BLOCK = 4
-FIXED_POINT = 2.0**24
-"""Sums over groups are kept as integers, in these fractions of sigma, so that their order does
-not matter."""
+FIXED_POINT = 24
+"""Sums over groups are kept as integers, 2^-24 of sigma, so that their order does not matter; of
+larger numbers than 2^LARGEST sigma with as many bits less."""
+LARGEST = 20
 
 
 @dataclass(frozen=True)
@@ -88,16 +99,16 @@ def collaborate(
     )
     gather = kernel("cpu_groups", "gather_tiles", channels=channels)
     side = -(-TILE // groups.step) * groups.step
-    tile = Tile(side, side, (groups.radius, groups.radius), (groups.patch, groups.patch), 0)
     margin = groups.radius + groups.patch
-    row_of = reflected(height, side, (margin)) * width
+    row_of = reflected(height, side, margin) * width
     column_of = reflected(width, side, margin)
     sizes = scratch(groups, channels, side)
     sums = np.zeros((2, height, width, channels), np.int64)
+    scale = 2.0 ** (FIXED_POINT + min(0, LARGEST - math.frexp(float(np.abs(noisy).max()))[1]))
     local, adding = threading.local(), threading.Lock()
     members = min(groups.members, (2 * groups.radius + 1) ** 2)
 
-    def filter_tiles(corners: list[tuple[int, int]]) -> None:
+    def filter_tiles(corners: Corners) -> None:
         if not hasattr(local, "areas"):
             local.areas = aligned_areas(sizes)
             local.places = np.empty((groups.members + 1) * simd_width(), np.int64)
@@ -115,11 +126,12 @@ def collaborate(
         with adding:
             gather(
                 *(areas[2], areas[3], sums[0].ctypes.data, sums[1].ctypes.data),
-                *(lane_corners.ctypes.data, tiles, *place, margin, FIXED_POINT),
+                *(lane_corners.ctypes.data, tiles, *place, margin, scale),
             )
 
-    for_each(filter_tiles, tile.jobs(height, width))
-    return (sums[0] / sums[1] * sigma).astype(np.float32)
+    for_each(filter_tiles, tile_jobs(height, width, side, side))
+    denoised: Picture = (sums[0] / sums[1] * sigma).astype(np.float32)
+    return denoised
 
 
 def scratch(groups: Groups, channels: int, side: int) -> list[int]:

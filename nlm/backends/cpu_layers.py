@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
-from nlm.backends.cpu import ForEach, aligned_areas
+from nlm.backends.cpu_tiles import ForEach, aligned_areas
 
 BAND = 16
 """Rows of a map that one job computes."""

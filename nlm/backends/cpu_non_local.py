@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
-from nlm.backends.cpu import ForEach, aligned_areas
+from nlm.backends.cpu_tiles import ForEach, aligned_areas
 from nlm.backends.neighbours import Grid, Neighbours
 from nlm.backends.threads import for_each
 

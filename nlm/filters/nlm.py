@@ -4,13 +4,17 @@ Every pixel becomes a mean of the pixels in a search window, weighted by how ali
 them are: w = exp(-max(d2 - 2 sigma^2, 0) / (strength * sigma)^2), d2 the mean squared difference
 of two patches over pixels and channels.
 
+Colours are averaged in a luma/chroma space: luma with weights that are mostly of luma, chroma with
+its own. What comes out can be refined: as a pilot that tells which patches are alike, for a
+denoising of such patches together (`nlm.backends.cpu_groups`).
+
 A. Buades, B. Coll, J.-M. Morel, "A non-local algorithm for image denoising", CVPR 2005,
 doi:10.1109/CVPR.2005.38; patchwise aggregation: "Non-Local Means Denoising", IPOL 2011,
 doi:10.5201/ipol.2011.bcm_nlm.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 from nlm.params import Halo, Params, parameter
 from nlm.registry import Filter
@@ -21,29 +25,85 @@ if TYPE_CHECKING:
 
     from nlm.backends import Backend
 
+    Picture = NDArray[np.float32]
+
+LEVELS = (5, 10, 15, 25, 50, 75)
+"""Noise levels, of 255, that the tables below are for."""
+STRENGTHS = {
+    3: (0.95, 0.9, 0.9, 0.9, 0.95, 1.0),
+    5: (0.8, 0.7, 0.67, 0.63, 0.65, 0.7),
+    7: (0.78, 0.66, 0.6, 0.52, 0.5, 0.52),
+    9: (0.78, 0.63, 0.55, 0.48, 0.42, 0.4),
+}
+"""For patches of so many pixels, the strengths that gave the best PSNR of photographs."""
+STRENGTH_CHROMA = 0.9
+STRONG = 35 / 255
+"""Noise from here on is met with larger patches."""
+CHROMA_IN_LUMA, LUMA_IN_CHROMA = 0.35, 0.4
+"""How much the other channels' differences count in the weights for luma and for chroma."""
+SMALLEST = 16
+"""Pictures with a shorter side than this have no groups of patches to refine."""
+REACH_OF_REFINING = 108
+
 
 @dataclass(frozen=True)
 class NlmParams(Params):
     """Parameters of classical non-local means."""
 
-    patch_size: int = parameter(
-        5, "Side of the patches that are compared.", unit="pixels", low=1, high=31, odd=True
+    patch_size: int | None = parameter(
+        None,
+        "Side of the patches that are compared; left out, 5, and 7 for strong noise.",
+        unit="pixels",
+        low=1,
+        high=31,
+        odd=True,
     )
     search_radius: int = parameter(
         6, "How far similar patches are searched for.", unit="pixels", low=1, high=64
     )
-    strength: float = parameter(
-        0.6, "Filter strength: h / sigma. More is smoother.", low=0.01, high=10
+    strength: float | None = parameter(
+        None,
+        "Filter strength: h / sigma. More is smoother; left out, it suits patch and noise.",
+        low=0.01,
+        high=10,
+    )
+    strength_chroma: float | None = parameter(
+        None, "The same for the chroma of colour pictures.", low=0.01, high=10
     )
     aggregate: bool = parameter(
         True, "Average what every patch says of a pixel, not only the patch round it."
     )
+    refine: bool = parameter(
+        False, "Let the result guide a denoising of groups of similar patches."
+    )
 
     @property
     def halo(self) -> Halo:
-        reach = self.search_radius + self.patch_size // 2
+        reach = self.search_radius + (self.patch_size or 7) // 2
         reach *= 2 if self.aggregate else 1
+        reach += REACH_OF_REFINING if self.refine else 0
         return (0, reach, reach)
+
+    def at(self, sigma: float) -> Self:
+        patch_size = self.patch_size or (7 if sigma >= STRONG else 5)
+        chroma = STRENGTH_CHROMA if self.aggregate else None
+        return replace(
+            self,
+            patch_size=patch_size,
+            strength=self.strength or best_strength(patch_size, sigma),
+            strength_chroma=self.strength_chroma or chroma,
+        )
+
+
+def best_strength(patch_size: int, sigma: float) -> float:
+    """The strength for a patch size and a noise level, interpolated between tuned ones."""
+    import numpy as np
+
+    levels = np.log(LEVELS)
+    level = np.log(max(sigma * 255, 1e-3))
+    sizes = list(STRENGTHS)
+    found = [np.interp(level, levels, STRENGTHS[size]) for size in sizes]
+    return round(float(np.interp(patch_size, sizes, found)), 3)
 
 
 def apply(
@@ -51,22 +111,91 @@ def apply(
 ) -> "NDArray[np.float32]":
     import numpy as np
 
-    long = [size > 1 for size in frames.shape[1:3]]  # signals have one row
-    patch = tuple(params.patch_size if is_long else 1 for is_long in long)
-    radius = tuple(params.search_radius if is_long else 0 for is_long in long)
-    denoised = np.empty_like(frames)
-    for frame, result in zip(frames, denoised, strict=True):
-        result[...] = backend.kernels.nlm(
-            frame,
-            frame,
+    params = params.at(sigma)
+    colour = frames.shape[3] == 3 and params.strength_chroma is not None
+    denoise = denoise_colour if colour else denoise_jointly
+    return np.stack([denoise(frame, sigma, params, backend) for frame in frames])
+
+
+def denoise_jointly(
+    frame: "Picture", sigma: float, params: NlmParams, backend: "Backend"
+) -> "Picture":
+    """One weight for all channels of a pair of pixels."""
+    denoised = means(frame, frame, sigma, params.strength, params, backend)
+    return refine(frame, denoised, sigma, frame.shape[2], backend) if params.refine else denoised
+
+
+def denoise_colour(
+    frame: "Picture", sigma: float, params: NlmParams, backend: "Backend"
+) -> "Picture":
+    """Luma and chroma with weights and strengths of their own."""
+    import numpy as np
+
+    from nlm.noise.colour import from_opponent, to_opponent
+
+    opponent = to_opponent(frame)
+    denoised = np.empty_like(opponent)
+    for part, strength, shares in (
+        (slice(0, 1), params.strength, (1.0, CHROMA_IN_LUMA, CHROMA_IN_LUMA)),
+        (slice(1, 3), params.strength_chroma, (LUMA_IN_CHROMA, 1.0, 1.0)),
+    ):
+        scale = np.array(shares, np.float32)
+        level = sigma * float(np.sqrt(np.mean(scale**2)))
+        features, values = opponent * scale, opponent[..., part]
+        denoised[..., part] = means(features, values, level, strength, params, backend)
+    if params.refine:
+        denoised = refine(opponent, denoised, sigma, 1, backend)
+    return from_opponent(denoised)
+
+
+def means(
+    features: "Picture",
+    values: "Picture",
+    sigma: float,
+    strength: float | None,
+    params: NlmParams,
+    backend: "Backend",
+) -> "Picture":
+    """Non-local means of `values`, weighted by likeness in `features`."""
+    long = [size > 1 for size in features.shape[:2]]  # signals have one row
+    denoised: Picture = backend.kernels.nlm(
+        features,
+        values,
+        sigma,
+        strength,
+        patch=tuple(params.patch_size if is_long else 1 for is_long in long),
+        radius=tuple(params.search_radius if is_long else 0 for is_long in long),
+        aggregate=params.aggregate,
+        for_each=backend.for_each,
+    )
+    return denoised
+
+
+def refine(
+    noisy: "Picture", pilot: "Picture", sigma: float, matched: int, backend: "Backend"
+) -> "Picture":
+    """Denoise groups of patches that the pilot finds alike, twice: the first time by what the
+    noisy patches say of each other, then, with that as the pilot, by a Wiener filter.
+    """
+    if min(noisy.shape[:2]) < SMALLEST:
+        return pilot
+    collaborate, groups = backend.kernels.collaborate, backend.kernels.Groups
+    first = groups(patch=9, members=18, step=4, radius=18, by_pixels=False)
+    if sigma < STRONG:
+        second = groups(patch=5, members=64, step=3, radius=18, by_pixels=True)
+    else:
+        second = groups(patch=7, members=96, step=4, radius=18, by_pixels=True)
+    for group, from_pilot in ((first, False), (second, True)):
+        pilot = collaborate(
+            noisy,
+            pilot,
             sigma,
-            params.strength,
-            patch=patch,
-            radius=radius,
-            aggregate=params.aggregate,
+            group,
+            matched=matched,
+            from_pilot=from_pilot,
             for_each=backend.for_each,
         )
-    return denoised
+    return pilot
 
 
 FILTER = Filter(
@@ -76,6 +205,8 @@ FILTER = Filter(
     summary="classical non-local means: patches of a search window, averaged by likeness",
     presets={
         "fast": {"patch_size": 5, "search_radius": 4},
-        "best": {"patch_size": 7, "search_radius": 10, "strength": 0.5},
+        "best": {"refine": True},
     },
+    tile=1512,
+    align=36,
 )

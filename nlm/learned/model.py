@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.backends.cpu import ForEach
 from nlm.backends.cpu_layers import Convolution, FeatureMap, convolve
+from nlm.backends.cpu_tiles import ForEach
 from nlm.errors import FileError
 from nlm.learned import weights
 from nlm.learned.config import ModelConfig
