@@ -61,6 +61,7 @@ Examples:
 @options.method_options
 @options.filter_options
 @options.output_options
+@options.clip_options
 @options.report_options
 def command(
     src: str,

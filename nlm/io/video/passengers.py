@@ -1,0 +1,116 @@
+"""Streams that are copied as they are: sound, subtitles, cover pictures, fonts, time codes."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+
+import av
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from nlm.io.video.movie import Movie, seconds_of
+
+__all__ = ["Passengers", "refused"]
+
+_STALE = ("bps", "number_of_", "_statistics", "duration", "encoder", "vendor_id")
+"""Beginnings of tags that describe coded data and would be wrong of a stream coded anew."""
+
+_OWN = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+"""Tags of a file that its muxer writes itself."""
+
+
+def refused(movie: Movie, muxer: str) -> list[Stream]:
+    """Streams beside the pictures that a container does not take: it is asked, one by one."""
+    return [stream for stream in movie.others if not _is_taken(stream, muxer)]
+
+
+def _is_taken(stream: Stream, muxer: str) -> bool:
+    if stream.type == "unknown":
+        return False
+    try:
+        with av.open(io.BytesIO(), "w", format=muxer) as trial:
+            copied = trial.add_stream_from_template(stream, opaque=True)
+            copied.metadata.update(stream.metadata)
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def describe(stream: Stream) -> str:
+    """In words: "audio stream 1 (aac)"."""
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else stream.name
+    return f"{stream.type} stream {stream.index} ({codec or 'unknown'})"
+
+
+def file_tags(movie: Movie) -> dict[str, str]:
+    """The tags of a file that its copy is to have."""
+    tags = movie.container.metadata
+    return {key: value for key, value in tags.items() if key.lower() not in _OWN}
+
+
+def stream_tags(stream: Stream) -> dict[str, str]:
+    """The tags of a stream that its denoised version is to have."""
+    return {
+        key: value for key, value in stream.metadata.items() if not key.lower().startswith(_STALE)
+    }
+
+
+class Passengers:
+    """The copied streams of one output.
+
+    Parameters
+    ----------
+    movie : Movie
+        The source.
+    output : OutputContainer
+    """
+
+    def __init__(self, movie: Movie, output: OutputContainer) -> None:
+        self._movie, self._output = movie, output
+        self._streams: dict[int, Stream] = {}
+        self._last: dict[int, int] = {}
+
+    def add(self, stream: Stream) -> None:
+        """Add a stream of the source to the output."""
+        copied = self._output.add_stream_from_template(stream, opaque=True)
+        copied.metadata.update(stream.metadata)
+        copied.disposition = stream.disposition
+        self._streams[stream.index] = copied
+
+    def write(self, until: Fraction | None) -> None:
+        """Write what is due before a time of the source, all for None."""
+        self._movie.leave(until, self._mux)
+
+    def _mux(self, packet: Packet[Stream]) -> None:
+        movie, index = self._movie, packet.stream.index
+        copied = self._streams[index]
+        if packet.dts is None:
+            packet.dts = packet.pts if packet.pts is not None else 0
+            packet.pts = packet.dts
+        if movie.span is not None and not self._move(packet):
+            return
+        if packet.dts <= self._last.get(index, packet.dts - 1) and copied.type == "audio":
+            return  # time runs backwards in a damaged file; containers refuse that
+        self._last[index] = packet.dts
+        packet.stream = copied
+        self._output.mux_one(packet)
+
+    def _move(self, packet: Packet[Stream]) -> bool:
+        """Count time from the first wanted frame; False for what lies outside the part."""
+        movie, unit = self._movie, Fraction(packet.time_base)
+        begins = seconds_of(packet) or Fraction(0)
+        ends = begins + (packet.duration or 0) * unit
+        covers = bool(packet.stream.disposition & av.stream.Disposition.attached_pic)
+        if covers:
+            return True
+        if ends <= movie.origin or (movie.end is not None and begins >= movie.end):
+            return False
+        shift = round(movie.origin / unit)
+        if packet.pts is not None:
+            packet.pts -= shift
+        if packet.dts is not None:
+            packet.dts -= shift
+        return True

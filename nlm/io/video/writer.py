@@ -1,0 +1,251 @@
+"""Videos out: denoised frames coded anew, everything else copied."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.sidedata.sidedata import Type
+from av.video.stream import VideoStream
+
+from nlm.errors import FileError
+from nlm.io.base import Frame, Info, Options
+from nlm.io.formats import Format
+from nlm.io.output import Output, PathOrStream, writing
+from nlm.io.video.codecs import Choice, choose
+from nlm.io.video.containers import CONTAINERS
+from nlm.io.video.foreign import TICKS, foreign_frame, foreign_layout, rearranged
+from nlm.io.video.hdr import hdr_options
+from nlm.io.video.layout import put_planes
+from nlm.io.video.movie import Movie
+from nlm.io.video.passengers import Passengers, describe, file_tags, refused, stream_tags
+
+__all__ = ["VideoWriter", "plan"]
+
+WHOLE_RATE = {"mpeg4", "mpeg2video", "mpeg1video", "wmv2", "msmpeg4v3", "flv", "h263"}
+"""Encoders whose unit of time is the frame."""
+
+
+def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
+    """The encoder for a source's frames in a container, and what will be lost, in words.
+
+    Raises
+    ------
+    FileError
+        If the container cannot hold the frames.
+    UsageError
+        If the options do not fit the encoder.
+    """
+    box = CONTAINERS[row.name]
+    movie = info.metadata.native if isinstance(info.metadata.native, Movie) else None
+    layout = movie.layout if movie else foreign_layout(info)
+    choice = choose(
+        movie.codec if movie else None,
+        movie.stream.profile if movie else None,
+        layout,
+        (info.width, info.height),
+        frozenset(_encoders(box.muxer)),
+        options,
+    )
+    losses = list(choice.losses)
+    if movie:
+        losses += [describe(stream) for stream in refused(movie, box.muxer)]
+    return choice, losses
+
+
+def _encoders(muxer: str) -> set[str]:
+    if muxer == "yuv4mpegpipe":
+        return {"rawvideo"}
+    with av.open("/dev/null", "w", format=muxer) as trial:
+        return trial.supported_codecs
+
+
+class VideoWriter:
+    """A video file being written; it appears whole when the context ends without an error.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    losses : list of str
+        What the file cannot carry over from the source, in words.
+    """
+
+    def __init__(
+        self, target: PathOrStream, name: str, info: Info, row: Format, options: Options
+    ) -> None:
+        self.name = name
+        self._info, self._row, self._options = info, row, options
+        self._box = CONTAINERS[row.name]
+        self._choice, self.losses = plan(info, row, options)
+        native = info.metadata.native
+        self._movie = native if isinstance(native, Movie) else None
+        self._layout = self._movie.layout if self._movie else foreign_layout(info)
+        if self._movie:
+            left = {stream.index for stream in refused(self._movie, self._box.muxer)}
+            self._movie.carried = {one.index for one in self._movie.others} - left
+        self._output = Output(target, direct=True)
+        self._container: OutputContainer | None = None
+        self._passengers: Passengers | None = None
+        self._stamp = -1
+        self._written = 0
+        if self._output.path is None and not self._box.pours:
+            self._output.discard()
+            raise FileError(f"{name}: {row.title} cannot be written to a pipe; use: --format mkv")
+
+    def write(self, frame: Frame) -> None:
+        """Append a frame: its samples, with the time stamp and side data of the source's.
+
+        Raises
+        ------
+        FileError
+            If it cannot be written.
+        """
+        with writing(self.name, self._row):
+            picture = self._picture(frame)
+            if picture.format.name != self._choice.pixels:
+                picture = rearranged(picture, self._layout, self._choice.pixels)
+            if self._container is None:
+                self._container = self._start(picture)
+            stamp, unit = picture.pts or 0, picture.time_base or TICKS
+            if self._passengers:
+                self._passengers.write(stamp * unit)
+            self._encode(picture, stamp, unit)
+            self._written += 1
+
+    def _picture(self, frame: Frame) -> av.VideoFrame:
+        if self._movie is None:
+            return foreign_frame(frame, self._layout, self._written, self._options.fps)
+        picture: av.VideoFrame = frame.native
+        put_planes(picture, self._layout, frame.planes, frame.alpha)
+        picture.pict_type = 0
+        return picture
+
+    def _start(self, first: av.VideoFrame) -> OutputContainer:
+        path = self._output.path
+        container = av.open(
+            f"file:{path}" if path else self._output.file,
+            "w",
+            format=self._box.muxer,
+            container_options=self._container_options(),
+        )
+        if self._movie is None:
+            self._stream = self._add_pictures(container, first)
+            return container
+        container.metadata.update(file_tags(self._movie))
+        self._passengers = Passengers(self._movie, container)
+        for stream in self._movie.container.streams:
+            if stream.index == self._movie.stream.index:
+                self._stream = self._add_pictures(container, first)
+            elif stream.index in self._movie.carried:
+                self._passengers.add(stream)
+        container.set_chapters(_chapters(self._movie))
+        return container
+
+    def _container_options(self) -> dict[str, str]:
+        if self._box.muxer == "yuv4mpegpipe":
+            return {"strict": "-1"}  # more than 8 bits
+        if self._box.muxer not in ("mp4", "mov"):
+            return {}
+        if self._output.path is None:
+            return {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        return {"movflags": "+faststart+use_metadata_tags+write_colr"}
+
+    def _add_pictures(self, container: OutputContainer, first: av.VideoFrame) -> VideoStream:
+        movie, choice = self._movie, self._choice
+        rate = movie.rate if movie else Fraction(self._options.fps or 25).limit_denominator(1001)
+        options = dict(choice.options)
+        for key, value in hdr_options(choice.encoder, first).items():
+            options[key] = f"{options[key]}:{value}" if key in options else value
+        stream = container.add_stream(choice.encoder, rate, options)  # type: ignore[call-overload]
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = first.width, first.height, choice.pixels
+        self._unit = first.time_base or TICKS
+        if choice.encoder in WHOLE_RATE or self._box.constant_rate:
+            self._unit = 1 / rate
+        context.time_base = self._unit
+        stream.time_base = self._unit
+        if self._options.threads:
+            context.thread_count = self._options.threads
+        _copy_colours(first, context)
+        if movie is None:
+            return stream
+        stream.metadata.update(stream_tags(movie.stream))
+        stream.disposition = movie.stream.disposition
+        if movie.stream.sample_aspect_ratio:
+            context.sample_aspect_ratio = movie.stream.sample_aspect_ratio
+        if first.interlaced_frame:
+            context.flags |= av.codec.context.Flags.interlaced_dct
+            context.flags |= av.codec.context.Flags.interlaced_me
+            context.field_order = movie.stream.codec_context.field_order
+        matrix = first.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+        if matrix is not None:
+            stream.set_display_matrix(np.frombuffer(bytes(matrix), np.int32).tolist())
+        return stream
+
+    def _encode(self, picture: av.VideoFrame, stamp: int, unit: Fraction) -> None:
+        assert self._container is not None
+        if self._movie:
+            stamp -= round(self._movie.origin / unit)
+        if unit != self._unit:
+            stamp = max(round(stamp * unit / self._unit), self._stamp + 1)
+        self._stamp = picture.pts = stamp
+        picture.time_base = self._unit
+        for packet in self._stream.encode_lazy(picture):
+            self._container.mux_one(packet)
+
+    def commit(self) -> None:
+        """Complete the file and put it in its place."""
+        if self._container is None:
+            raise FileError(f"{self.name}: no frame to write; the source has none")
+        with writing(self.name, self._row):
+            for packet in self._stream.encode_lazy(None):
+                self._container.mux_one(packet)
+            if self._passengers:
+                self._passengers.write(None)
+            self._container.close()
+        self._output.commit()
+
+    def discard(self) -> None:
+        """Leave no trace."""
+        self._output.discard()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        partial = self._options.keep_partial and self._written
+        if kind is not None and not partial:
+            self.discard()
+            return
+        try:
+            self.commit()
+        except BaseException:
+            self.discard()
+            raise
+
+
+def _copy_colours(first: av.VideoFrame, context: Any) -> None:
+    context.color_range = first.color_range
+    context.color_primaries = first.color_primaries
+    context.color_trc = first.color_trc
+    context.colorspace = first.colorspace
+
+
+def _chapters(movie: Movie) -> list[Any]:
+    """The chapters, cut and moved where only a part is wanted."""
+    kept = []
+    for chapter in movie.container.chapters():
+        unit = chapter["time_base"] or Fraction(1)
+        shift = round(movie.origin / unit)
+        if chapter["end"] > shift:
+            start = max(0, chapter["start"] - shift)
+            kept.append({**chapter, "start": start, "end": chapter["end"] - shift})
+    return kept
