@@ -20,13 +20,22 @@ __all__ = ["Choice", "choose", "is_lossless", "known_encoder"]
 CRF = {
     "libx264": ("16", "medium"),
     "libx264rgb": ("16", "medium"),
-    "libx265": ("18", "medium"),
+    "libx265": ("16", "medium"),
     "libsvtav1": ("20", "8"),
     "libvpx-vp9": ("18", "4"),
     "libvpx": ("8", "4"),
 }
 """Encoders with a constant rate factor: its default, chosen to be hard to tell from the source, and
 the default of `--encoder-preset`."""
+
+LOSSLESS_OPTIONS = {
+    "libx264": {"qp": "0"},
+    "libx264rgb": {"qp": "0"},
+    "libx265": {"x265-params": "lossless=1"},
+    "libsvtav1": {"svtav1-params": "lossless=1"},
+    "libvpx-vp9": {"lossless": "1"},
+}
+"""What makes encoders with a rate factor lose nothing."""
 
 FIXED_SCALE = {"mjpeg": 2, "mpeg4": 2, "mpeg2video": 2, "mpeg1video": 2, "flv": 2, "wmv2": 2}
 """Encoders with a quantiser scale; 1 is the finest."""
@@ -46,12 +55,31 @@ FAMILY = {
 }
 """Encoders for a source's codec, where it is not the one of the same name."""
 
-OTHERS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "rawvideo")
+OTHERS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1")
 
 PRORES = {"Proxy": "0", "LT": "1", "Standard": "2", "HQ": "3", "4444": "4", "XQ": "5"}
 
+DNXHR = {"yuv422p": "dnxhr_hq", "yuv422p10le": "dnxhr_hqx"}
+
+STEADFAST = {"prores_ks"}
+"""Encoders that stay although decoders make more bits of what they wrote."""
+
 EVEN_ONLY = {"libx264", "libx264rgb", "libx265", "libsvtav1"}
 """Encoders that refuse a size that is no multiple of the chroma's subsampling."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a source's pictures are coded with; None where it is no video.
+
+    Attributes
+    ----------
+    codec, profile, pixels : str or None
+    """
+
+    codec: str | None = None
+    profile: str | None = None
+    pixels: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +102,7 @@ class Choice:
 
 
 def choose(
-    source: str | None,
-    profile: str | None,
+    source: Source,
     layout: Layout,
     size: tuple[int, int],
     supported: frozenset[str],
@@ -85,10 +112,7 @@ def choose(
 
     Parameters
     ----------
-    source : str or None
-        Name of the source's codec; None for what is no video.
-    profile : str or None
-        Its profile, which ProRes keeps.
+    source : Source
     layout : Layout
         Of the frames.
     size : (int, int)
@@ -108,34 +132,41 @@ def choose(
     if options.codec is not None:
         candidates = _by_hand(options.codec, supported)
     elif options.lossless:
-        own = [name for name in _family(source) if name in LOSSLESS]
-        candidates = [*own, "ffv1", "libx264", "libx264rgb", "libx265", "libvpx-vp9", "rawvideo"]
+        own = [name for name in _family(source.codec) if name in LOSSLESS]
+        candidates = [*own, "ffv1", "libx264", "libx264rgb", "libx265", "libvpx-vp9"]
     else:
-        candidates = [*_family(source), *OTHERS]
-        if layout.kind == "rgb" and source is None:
+        candidates = [*_family(source.codec), *OTHERS]
+        if layout.kind == "rgb" and source.codec is None:
             layout = Layout("yuv", min(layout.bits, 10), (1, 1), layout.alpha)
+    if supported == {"rawvideo"}:
+        candidates = ["rawvideo"]
     found = []
     for rank, name in enumerate(candidates):
         if name not in supported:
             continue
-        for pixels in _pixels(name, layout):
+        for pixels in _formats(name) or (source.pixels or layout.planar,):
             fits = _fit(name, layout, pixels, size)
             if fits is not None:
                 lost, excess = fits
-                found.append((len(lost), rank, excess, name, pixels, lost))
+                harm = 0 if name in STEADFAST and rank == 0 else len(lost)
+                order = (harm, rank, len(lost), excess, pixels != source.pixels)
+                found.append((order, name, pixels, lost))
     if not found:
         raise FileError(
             f"no codec of this container can hold {layout} video of {size[0]} x {size[1]}; "
             "write .mkv, and leave --codec out"
         )
     if options.codec is None and options.lossless:
-        found = [one for one in found if not one[0]]
+        found = [one for one in found if not one[-1]]
         if not found:
             raise FileError(
                 f"this container holds no lossless codec for {layout} video; write .mkv instead"
             )
-    _, _, _, name, pixels, lost = min(found)
-    return Choice(name, pixels, _options(name, profile, options), tuple(lost))
+    _, name, pixels, lost = min(found)
+    told = _options(name, source.profile, options)
+    if name == "dnxhd":
+        told["profile"] = DNXHR.get(pixels, "dnxhr_444")
+    return Choice(name, pixels, told, tuple(lost))
 
 
 def is_lossless(codec: str) -> bool:
@@ -170,19 +201,16 @@ def _by_hand(name: str, supported: frozenset[str]) -> list[str]:
 
 @cache
 def _formats(encoder: str) -> tuple[str, ...]:
-    return tuple(one.name for one in av.Codec(encoder, "w").video_formats or ())
-
-
-def _pixels(encoder: str, layout: Layout) -> tuple[str, ...]:
-    return _formats(encoder) or (layout.planar,)
+    names = (one.name for one in av.Codec(encoder, "w").video_formats or ())
+    return tuple(name for name in names if encoder != "mjpeg" or name.startswith("yuvj"))
 
 
 def _fit(
     encoder: str, layout: Layout, pixels: str, size: tuple[int, int]
 ) -> tuple[list[str], tuple[int, ...]] | None:
     """What is lost and what is stored in excess; None = impossible."""
-    other = Layout.of(pixels)
-    if other is None or not pixels.startswith(("yuv", "gray", "gbr", "rgb", "bgr", "ya", "pal")):
+    other, parts = Layout.of(pixels), av.VideoFormat(pixels, 64, 64)
+    if other is None or parts.has_palette or any(one.bits < 8 for one in parts.components):
         return None
     if encoder in EVEN_ONLY and any(
         length % (1 << shift) for length, shift in zip(size, other.chroma, strict=True)
@@ -205,11 +233,13 @@ def _options(encoder: str, profile: str | None, options: Options) -> dict[str, s
         if encoder == "libvpx":
             del told["row-mt"]
             told["b"] = "100M"
-        if options.lossless:
-            told |= _lossless_options(encoder)
+        if encoder == "libx265":
+            told["x265-params"] = "log-level=error"
+        for key, value in (LOSSLESS_OPTIONS[encoder] if options.lossless else {}).items():
+            told[key] = f"{told[key]}:{value}" if key in told else value
         return told
-    for flag, value in (("--crf", options.crf), ("--encoder-preset", options.encoder_preset)):
-        if value is not None:
+    for flag, given in (("--crf", options.crf), ("--encoder-preset", options.encoder_preset)):
+        if given is not None:
             raise UsageError(
                 f"the encoder {encoder} has no {flag}; leave it out, or give --codec: "
                 f"{', '.join(CRF)} have it"
@@ -224,13 +254,3 @@ def _options(encoder: str, profile: str | None, options: Options) -> dict[str, s
     if options.lossless and encoder not in LOSSLESS:
         raise UsageError(f"the encoder {encoder} always loses something; leave out --lossless")
     return told
-
-
-def _lossless_options(encoder: str) -> dict[str, str]:
-    return {
-        "libx264": {"qp": "0"},
-        "libx264rgb": {"qp": "0"},
-        "libx265": {"x265-params": "lossless=1"},
-        "libsvtav1": {"svtav1-params": "lossless=1"},
-        "libvpx-vp9": {"lossless": "1"},
-    }.get(encoder, {})

@@ -77,6 +77,9 @@ def rearranged(picture: av.VideoFrame, layout: Layout, pixels: str) -> av.VideoF
         )
         moved.colorspace, moved.color_range = 1, 1
         moved.color_primaries = moved.color_trc = 1
+    elif other.full and not layout.full:
+        moved = picture.reformat(format=pixels, dst_color_range=ColorRange.JPEG)
+        moved.color_range = ColorRange.JPEG
     elif layout.chroma != other.chroma:
         moved = picture.reformat(format=pixels, interpolation="POINT")
     else:

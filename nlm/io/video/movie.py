@@ -11,7 +11,7 @@ from fractions import Fraction
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from nlm.io.span import Span
@@ -121,8 +121,12 @@ class Movie:
 
     @property
     def others(self) -> list[Stream]:
-        """The streams that are copied."""
-        return [one for one in self.container.streams if one.index != self.stream.index]
+        """The streams that can be copied; chapters of MP4 are no stream to be copied."""
+        return [
+            one
+            for one in self.container.streams
+            if one.index != self.stream.index and one.discard != Discard.all
+        ]
 
     def board(self, packet: Packet[Stream]) -> None:
         """Take a packet of another stream along, if somebody wants it."""

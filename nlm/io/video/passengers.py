@@ -8,7 +8,7 @@ from fractions import Fraction
 import av
 from av.container import OutputContainer
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Disposition, Stream
 
 from nlm.io.video.movie import Movie, seconds_of
 
@@ -32,7 +32,7 @@ def _is_taken(stream: Stream, muxer: str) -> bool:
     try:
         with av.open(io.BytesIO(), "w", format=muxer) as trial:
             copied = trial.add_stream_from_template(stream, opaque=True)
-            copied.metadata.update(stream.metadata)
+            copied.metadata.update(copied_tags(stream))
             trial.start_encoding()
     except (av.FFmpegError, ValueError):
         return False
@@ -51,11 +51,16 @@ def file_tags(movie: Movie) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key.lower() not in _OWN}
 
 
-def stream_tags(stream: Stream) -> dict[str, str]:
+def copied_tags(stream: Stream) -> dict[str, str]:
+    """The tags of a stream that its copy is to have: MP4 calls a title it reads "name"."""
+    names = {"name": "title"} if "title" not in stream.metadata else {}
+    return {names.get(key, key): value for key, value in stream.metadata.items()}
+
+
+def coded_tags(stream: Stream) -> dict[str, str]:
     """The tags of a stream that its denoised version is to have."""
-    return {
-        key: value for key, value in stream.metadata.items() if not key.lower().startswith(_STALE)
-    }
+    tags = copied_tags(stream)
+    return {key: value for key, value in tags.items() if not key.lower().startswith(_STALE)}
 
 
 class Passengers:
@@ -76,7 +81,7 @@ class Passengers:
     def add(self, stream: Stream) -> None:
         """Add a stream of the source to the output."""
         copied = self._output.add_stream_from_template(stream, opaque=True)
-        copied.metadata.update(stream.metadata)
+        copied.metadata.update(copied_tags(stream))
         copied.disposition = stream.disposition
         self._streams[stream.index] = copied
 
@@ -101,14 +106,18 @@ class Passengers:
     def _move(self, packet: Packet[Stream]) -> bool:
         """Count time from the first wanted frame; False for what lies outside the part."""
         movie, unit = self._movie, Fraction(packet.time_base)
+        if packet.stream.disposition & Disposition.attached_pic:
+            return True
         begins = seconds_of(packet) or Fraction(0)
         ends = begins + (packet.duration or 0) * unit
-        covers = bool(packet.stream.disposition & av.stream.Disposition.attached_pic)
-        if covers:
-            return True
-        if ends <= movie.origin or (movie.end is not None and begins >= movie.end):
+        if movie.end is not None and begins >= movie.end:
             return False
         shift = round(movie.origin / unit)
+        if begins < movie.origin:  # sound begins a packet later, a subtitle is shortened
+            if packet.stream.type != "subtitle" or ends <= movie.origin:
+                return False
+            packet.duration = round(ends / unit) - shift
+            packet.pts = packet.dts = shift
         if packet.pts is not None:
             packet.pts -= shift
         if packet.dts is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from fractions import Fraction
 from types import TracebackType
 from typing import Any
@@ -16,18 +18,18 @@ from nlm.errors import FileError
 from nlm.io.base import Frame, Info, Options
 from nlm.io.formats import Format
 from nlm.io.output import Output, PathOrStream, writing
-from nlm.io.video.codecs import Choice, choose
+from nlm.io.video.codecs import Choice, Source, choose
 from nlm.io.video.containers import CONTAINERS
 from nlm.io.video.foreign import TICKS, foreign_frame, foreign_layout, rearranged
 from nlm.io.video.hdr import hdr_options
 from nlm.io.video.layout import put_planes
 from nlm.io.video.movie import Movie
-from nlm.io.video.passengers import Passengers, describe, file_tags, refused, stream_tags
+from nlm.io.video.passengers import Passengers, coded_tags, describe, file_tags, refused
 
 __all__ = ["VideoWriter", "plan"]
 
-WHOLE_RATE = {"mpeg4", "mpeg2video", "mpeg1video", "wmv2", "msmpeg4v3", "flv", "h263"}
-"""Encoders whose unit of time is the frame."""
+COUNTING = {"mpeg4", "mpeg2video", "mpeg1video"}
+"""Encoders whose unit of time is the frame: they are given numbers, time stamps come afterwards."""
 
 
 def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
@@ -43,14 +45,13 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
     box = CONTAINERS[row.name]
     movie = info.metadata.native if isinstance(info.metadata.native, Movie) else None
     layout = movie.layout if movie else foreign_layout(info)
-    choice = choose(
-        movie.codec if movie else None,
-        movie.stream.profile if movie else None,
-        layout,
-        (info.width, info.height),
-        frozenset(_encoders(box.muxer)),
-        options,
-    )
+    if box.muxer is None:
+        raise FileError(f"{row.title} is read, not written; write .mkv or .mp4 instead")
+    supported = box.encoders or frozenset(_encoders(box.muxer))
+    source = Source()
+    if movie:
+        source = Source(movie.codec, movie.stream.profile, movie.stream.codec_context.pix_fmt)
+    choice = choose(source, layout, (info.width, info.height), supported, options)
     losses = list(choice.losses)
     if movie:
         losses += [describe(stream) for stream in refused(movie, box.muxer)]
@@ -58,8 +59,6 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
 
 
 def _encoders(muxer: str) -> set[str]:
-    if muxer == "yuv4mpegpipe":
-        return {"rawvideo"}
     with av.open("/dev/null", "w", format=muxer) as trial:
         return trial.supported_codecs
 
@@ -82,15 +81,17 @@ class VideoWriter:
         self._info, self._row, self._options = info, row, options
         self._box = CONTAINERS[row.name]
         self._choice, self.losses = plan(info, row, options)
+        self._muxer = self._box.muxer or ""
         native = info.metadata.native
         self._movie = native if isinstance(native, Movie) else None
         self._layout = self._movie.layout if self._movie else foreign_layout(info)
         if self._movie:
-            left = {stream.index for stream in refused(self._movie, self._box.muxer)}
+            left = {stream.index for stream in refused(self._movie, self._muxer)}
             self._movie.carried = {one.index for one in self._movie.others} - left
         self._output = Output(target, direct=True)
         self._container: OutputContainer | None = None
         self._passengers: Passengers | None = None
+        self._stamps: deque[int] = deque()
         self._stamp = -1
         self._written = 0
         if self._output.path is None and not self._box.pours:
@@ -127,10 +128,11 @@ class VideoWriter:
 
     def _start(self, first: av.VideoFrame) -> OutputContainer:
         path = self._output.path
+        os.environ.setdefault("SVT_LOG", "1")  # errors only
         container = av.open(
             f"file:{path}" if path else self._output.file,
             "w",
-            format=self._box.muxer,
+            format=self._muxer,
             container_options=self._container_options(),
         )
         if self._movie is None:
@@ -147,13 +149,13 @@ class VideoWriter:
         return container
 
     def _container_options(self) -> dict[str, str]:
-        if self._box.muxer == "yuv4mpegpipe":
+        if self._muxer == "yuv4mpegpipe":
             return {"strict": "-1"}  # more than 8 bits
-        if self._box.muxer not in ("mp4", "mov"):
+        if self._muxer not in ("mp4", "mov"):
             return {}
         if self._output.path is None:
             return {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-        return {"movflags": "+faststart+use_metadata_tags+write_colr"}
+        return {"movflags": "+faststart+use_metadata_tags"}
 
     def _add_pictures(self, container: OutputContainer, first: av.VideoFrame) -> VideoStream:
         movie, choice = self._movie, self._choice
@@ -166,37 +168,47 @@ class VideoWriter:
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = first.width, first.height, choice.pixels
         self._unit = first.time_base or TICKS
-        if choice.encoder in WHOLE_RATE or self._box.constant_rate:
+        if self._box.constant_rate:
             self._unit = 1 / rate
-        context.time_base = self._unit
+        self._counts = choice.encoder in COUNTING
+        context.time_base = 1 / rate if self._counts else self._unit
         stream.time_base = self._unit
         if self._options.threads:
             context.thread_count = self._options.threads
         _copy_colours(first, context)
         if movie is None:
             return stream
-        stream.metadata.update(stream_tags(movie.stream))
+        stream.metadata.update(coded_tags(movie.stream))
         stream.disposition = movie.stream.disposition
         if movie.stream.sample_aspect_ratio:
             context.sample_aspect_ratio = movie.stream.sample_aspect_ratio
+        context.field_order = movie.stream.codec_context.field_order
         if first.interlaced_frame:
             context.flags |= av.codec.context.Flags.interlaced_dct
             context.flags |= av.codec.context.Flags.interlaced_me
-            context.field_order = movie.stream.codec_context.field_order
         matrix = first.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
         if matrix is not None:
             stream.set_display_matrix(np.frombuffer(bytes(matrix), np.int32).tolist())
         return stream
 
     def _encode(self, picture: av.VideoFrame, stamp: int, unit: Fraction) -> None:
-        assert self._container is not None
         if self._movie:
             stamp -= round(self._movie.origin / unit)
         if unit != self._unit:
             stamp = max(round(stamp * unit / self._unit), self._stamp + 1)
         self._stamp = picture.pts = stamp
         picture.time_base = self._unit
+        if self._counts:
+            self._stamps.append(stamp)
+            picture.pts, picture.time_base = self._written, self._stream.codec_context.time_base
+        self._mux(picture)
+
+    def _mux(self, picture: av.VideoFrame | None) -> None:
+        assert self._container is not None
         for packet in self._stream.encode_lazy(picture):
+            if self._counts:
+                packet.pts = packet.dts = self._stamps.popleft()
+                packet.time_base, packet.duration = self._unit, 0
             self._container.mux_one(packet)
 
     def commit(self) -> None:
@@ -204,8 +216,7 @@ class VideoWriter:
         if self._container is None:
             raise FileError(f"{self.name}: no frame to write; the source has none")
         with writing(self.name, self._row):
-            for packet in self._stream.encode_lazy(None):
-                self._container.mux_one(packet)
+            self._mux(None)
             if self._passengers:
                 self._passengers.write(None)
             self._container.close()
