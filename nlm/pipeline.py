@@ -12,6 +12,7 @@ from nlm.clip_files import TellFrames, as_asked, denoise_stream, levels
 from nlm.errors import FileError, NlmError
 from nlm.io import Frame, FrameReader, FrameWriter, Info, check_target, open_reader, open_writer
 from nlm.io.sequence import is_sequence, numbered
+from nlm.io.targets import target_format
 from nlm.noise import Plan, check_model, plan
 from nlm.planes import restored, visible_pixels
 from nlm.settings import Settings
@@ -115,12 +116,13 @@ def denoise_file(
         info = as_asked(reader.info, settings.stack)
         result.width, result.height, result.frames = info.width, info.height, info.frames
         target = target_name(dst, info)
-        result.losses = tuple(check_target(info, target, settings.format, options))
+        made = info if target_format(target, settings.format).is_video else reader.info
+        result.losses = tuple(check_target(made, target, settings.format, options))
         refuse_existing(dst, force)
         if dry_run:
             result.sigma = None if settings.sigma is None else settings.sigma * 255
             return result
-        with open_writer(dst, info, format=settings.format, options=options) as writer:
+        with open_writer(dst, made, format=settings.format, options=options) as writer:
             work = _denoise_clip if info.clip else _denoise_pages
             work(result, reader, writer, info, chosen, params, settings, progress, tell_frames)
         if reader.damage:

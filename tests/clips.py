@@ -13,9 +13,11 @@ from tests.conftest import checkers
 RATE = 25
 
 
-def texture(rows: int, cols: int, count: int, channels: int = 1, step: float = 1.5) -> np.ndarray:
+def texture(
+    rows: int, cols: int, count: int, channels: int = 1, step: float = 1.5, period: int = 9
+) -> np.ndarray:
     """A pattern that moves by `step` columns per frame: float32 (T, Y, X, C)."""
-    wide = checkers(rows, cols + math.ceil(step * count) + 1, channels)
+    wide = checkers(rows, cols + math.ceil(step * count) + 1, channels, period)
     starts = [round(step * index) for index in range(count)]
     return np.stack([wide[:, start : start + cols] for start in starts])
 
@@ -160,8 +162,8 @@ def packets_of(path, kind: str) -> list[tuple]:
         streams = [one for one in container.streams if one.type == kind]
         return [
             (packet.stream.index, packet.pts * packet.time_base, bytes(packet))
-            for packet in container.demux(streams)
-            if packet.size
+            for packet in container.demux()
+            if packet.size and packet.stream in streams
         ]
 
 

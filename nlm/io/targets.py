@@ -9,6 +9,7 @@ from nlm.errors import FileError
 from nlm.io.base import Info, Options
 from nlm.io.fallback import can_write
 from nlm.io.formats import FALLBACK, FORMATS, Format, by_name, by_suffix, titles
+from nlm.io.video.containers import CONTAINERS
 
 __all__ = ["check_target", "container_bits", "target_format"]
 
@@ -94,6 +95,8 @@ def _video_losses(info: Info, target: str | PurePath, row: Format, options: Opti
 def _misfit(info: Info, row: Format) -> str | None:
     if row.is_video and not info.clip:
         return "a picture is no video"
+    if row.is_video and CONTAINERS[row.name].muxer is None:
+        return f"{row.title} is read, not written"
     if info.chroma is not None and not row.is_video:
         info = replace(info, channels=3)
     if container_bits(info, row) is None:

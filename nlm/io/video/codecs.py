@@ -129,6 +129,7 @@ def choose(
     FileError
         If no encoder can hold the samples in the container.
     """
+    given: list[str] = []
     if options.codec is not None:
         candidates = _by_hand(options.codec, supported)
     elif options.lossless:
@@ -136,8 +137,10 @@ def choose(
         candidates = [*own, "ffv1", "libx264", "libx264rgb", "libx265", "libvpx-vp9"]
     else:
         candidates = [*_family(source.codec), *OTHERS]
-        if layout.kind == "rgb" and source.codec is None:
-            layout = Layout("yuv", min(layout.bits, 10), (1, 1), layout.alpha)
+        if layout.kind == "rgb" and source.codec is None:  # what every player plays
+            usual = Layout("yuv", min(layout.bits, 10), (1, 1), layout.alpha)
+            given = layout.shortfall(usual)
+            layout = usual
     if supported == {"rawvideo"}:
         candidates = ["rawvideo"]
     found = []
@@ -166,7 +169,7 @@ def choose(
     told = _options(name, source.profile, options)
     if name == "dnxhd":
         told["profile"] = DNXHR.get(pixels, "dnxhr_444")
-    return Choice(name, pixels, told, tuple(lost))
+    return Choice(name, pixels, told, (*given, *lost))
 
 
 def is_lossless(codec: str) -> bool:

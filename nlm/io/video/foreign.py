@@ -17,7 +17,7 @@ from nlm.errors import FileError
 from nlm.io.base import Frame, Info
 from nlm.io.video.layout import Layout, alpha_of, planes_of, put_planes
 
-__all__ = ["TICKS", "foreign_frame", "foreign_layout", "rearranged", "rgb_frame"]
+__all__ = ["TICKS", "foreign_frame", "foreign_layout", "rate_of", "rearranged", "rgb_frame"]
 
 TICKS = Fraction(1, 90000)
 """The unit of time for frames that have none of their own."""
@@ -47,21 +47,23 @@ def foreign_layout(info: Info) -> Layout:
     return Layout("gray" if gray else "rgb", bits, alpha=info.alpha)
 
 
-def foreign_frame(frame: Frame, layout: Layout, number: int, fps: float | None) -> av.VideoFrame:
-    """A picture as a video frame, shown for its duration or at a constant rate."""
+def foreign_frame(frame: Frame, layout: Layout) -> av.VideoFrame:
+    """A picture as a video frame, without its time."""
     (plane,) = frame.planes
     rows, columns, channels = plane.shape
     picture = av.VideoFrame(columns, rows, layout.planar)
     if layout.kind == "rgb" and channels == 1:
         plane = plane.repeat(3, axis=2)
     put_planes(picture, layout, (plane,), frame.alpha)
-    if frame.time is not None and fps is None:
-        picture.pts, picture.time_base = round(frame.time / TICKS), TICKS
-        picture.duration = round((frame.duration or 0) / TICKS)
-        return picture
-    rate = Fraction(fps or 25).limit_denominator(1001)
-    picture.pts, picture.time_base, picture.duration = number, 1 / rate, 1
     return picture
+
+
+def rate_of(fps: float | None) -> Fraction:
+    """Frames per second as a fraction: 29.97 means 30000/1001; 25 where nothing is said."""
+    broadcast = Fraction(round((fps or 25) * 1.001) * 1000, 1001)
+    if fps and abs(fps - broadcast) < 0.005 and fps != round(fps):
+        return broadcast
+    return Fraction(fps or 25).limit_denominator(1001)
 
 
 def rearranged(picture: av.VideoFrame, layout: Layout, pixels: str) -> av.VideoFrame:

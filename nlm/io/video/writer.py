@@ -20,7 +20,7 @@ from nlm.io.formats import Format
 from nlm.io.output import Output, PathOrStream, writing
 from nlm.io.video.codecs import Choice, Source, choose
 from nlm.io.video.containers import CONTAINERS
-from nlm.io.video.foreign import TICKS, foreign_frame, foreign_layout, rearranged
+from nlm.io.video.foreign import TICKS, foreign_frame, foreign_layout, rate_of, rearranged
 from nlm.io.video.hdr import hdr_options
 from nlm.io.video.layout import put_planes
 from nlm.io.video.movie import Movie
@@ -45,16 +45,15 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
     box = CONTAINERS[row.name]
     movie = info.metadata.native if isinstance(info.metadata.native, Movie) else None
     layout = movie.layout if movie else foreign_layout(info)
-    if box.muxer is None:
-        raise FileError(f"{row.title} is read, not written; write .mkv or .mp4 instead")
-    supported = box.encoders or frozenset(_encoders(box.muxer))
+    muxer = box.muxer or ""
+    supported = box.encoders or frozenset(_encoders(muxer))
     source = Source()
     if movie:
         source = Source(movie.codec, movie.stream.profile, movie.stream.codec_context.pix_fmt)
     choice = choose(source, layout, (info.width, info.height), supported, options)
     losses = list(choice.losses)
     if movie:
-        losses += [describe(stream) for stream in refused(movie, box.muxer)]
+        losses += [describe(stream) for stream in refused(movie, muxer)]
     return choice, losses
 
 
@@ -92,7 +91,7 @@ class VideoWriter:
         self._container: OutputContainer | None = None
         self._passengers: Passengers | None = None
         self._stamps: deque[int] = deque()
-        self._stamp = -1
+        self._stamp, self._clock = -1, 0.0
         self._written = 0
         if self._output.path is None and not self._box.pours:
             self._output.discard()
@@ -120,7 +119,13 @@ class VideoWriter:
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
         if self._movie is None:
-            return foreign_frame(frame, self._layout, self._written, self._options.fps)
+            picture = foreign_frame(frame, self._layout)
+            if frame.duration is None or self._options.fps:
+                picture.pts, picture.time_base = self._written, 1 / rate_of(self._options.fps)
+            else:
+                picture.pts, picture.time_base = round(self._clock / TICKS), TICKS
+                self._clock += max(frame.duration, 0.001)
+            return picture
         picture: av.VideoFrame = frame.native
         put_planes(picture, self._layout, frame.planes, frame.alpha)
         picture.pict_type = 0
@@ -159,7 +164,7 @@ class VideoWriter:
 
     def _add_pictures(self, container: OutputContainer, first: av.VideoFrame) -> VideoStream:
         movie, choice = self._movie, self._choice
-        rate = movie.rate if movie else Fraction(self._options.fps or 25).limit_denominator(1001)
+        rate = movie.rate if movie else rate_of(self._options.fps)
         options = dict(choice.options)
         for key, value in hdr_options(choice.encoder, first).items():
             options[key] = f"{options[key]}:{value}" if key in options else value
