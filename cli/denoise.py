@@ -10,6 +10,7 @@ import click
 
 from nlm.errors import FileError, UsageError
 from nlm_cli import options
+from nlm_cli.clip_options import clip_options, span_options
 from nlm_cli.progress import Progress
 
 
@@ -38,8 +39,8 @@ Examples:
 @options.method_options
 @options.filter_options
 @options.output_options
-@options.clip_options
-@options.span_options
+@clip_options
+@span_options
 @options.report_options
 def command(
     inputs: tuple[str, ...],

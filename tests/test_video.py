@@ -111,6 +111,38 @@ def test_everything_else_is_kept(tmp_path, suffix):
         assert packets or (kind == "subtitle" and not rich)
 
 
+@pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(8, 9)])
+@pytest.mark.parametrize("title", [None, "The pictures"])
+@pytest.mark.parametrize("codec", ["ffv1", "libvpx-vp9"])
+def test_shape_of_pixels_where_only_matroska_holds_it(tmp_path, codec, title, aspect):
+    make_video(tmp_path / "a.mp4", aspect=aspect, size=(72, 48), audio="aac", count=3)
+    if title:
+        retitle(tmp_path / "a.mp4", title)
+    told = Settings(sigma=0.0, options=Options(codec=codec))
+    denoise_file(tmp_path / "a.mp4", tmp_path / "b.mkv", told)
+    denoise_file(tmp_path / "b.mkv", tmp_path / "c.mkv", told)
+    for name in ("b.mkv", "c.mkv"):
+        seen = about(tmp_path / name)
+        assert seen["aspect"] == aspect
+        assert seen["streams"][0][3].get("title") == title
+        assert len(read_video(tmp_path / name)[0]) == 3
+        assert len(packets_of(tmp_path / name, "audio")) > 3
+
+
+def retitle(path, title):
+    whole = path.with_name("untitled.mp4")
+    path.rename(whole)
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        copies = []
+        for stream in source.streams:
+            copies.append(target.add_stream_from_template(stream, opaque=True))
+        copies[0].metadata["title"] = title
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                target.mux(packet)
+
+
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
 def test_variable_frame_rate(tmp_path, suffix):
     unit = Fraction(1, 90000)

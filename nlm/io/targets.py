@@ -80,7 +80,7 @@ def container_bits(info: Info, row: Format) -> int | None:
 
 def _video_losses(info: Info, target: str | PurePath, row: Format, options: Options) -> list[str]:
     if row.is_video:
-        from nlm.io.video.writer import plan
+        from nlm.io.video.planning import plan
 
         try:
             return plan(info, row, options)[1]

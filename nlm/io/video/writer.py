@@ -18,48 +18,19 @@ from nlm.errors import FileError
 from nlm.io.base import Frame, Info, Options
 from nlm.io.formats import Format
 from nlm.io.output import Output, PathOrStream, writing
-from nlm.io.video.codecs import Choice, Source, choose
 from nlm.io.video.containers import CONTAINERS
 from nlm.io.video.foreign import TICKS, foreign_frame, foreign_layout, rate_of, rearranged
 from nlm.io.video.hdr import hdr_options
 from nlm.io.video.layout import put_planes
+from nlm.io.video.matroska import HOLD, set_display_size
 from nlm.io.video.movie import Movie
-from nlm.io.video.passengers import Passengers, coded_tags, describe, file_tags, refused
+from nlm.io.video.passengers import Passengers, coded_tags, file_tags, refused
+from nlm.io.video.planning import plan
 
-__all__ = ["VideoWriter", "plan"]
+__all__ = ["VideoWriter"]
 
 COUNTING = {"mpeg4", "mpeg2video", "mpeg1video"}
 """Encoders whose unit of time is the frame: they are given numbers, time stamps come afterwards."""
-
-
-def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
-    """The encoder for a source's frames in a container, and what will be lost, in words.
-
-    Raises
-    ------
-    FileError
-        If the container cannot hold the frames.
-    UsageError
-        If the options do not fit the encoder.
-    """
-    box = CONTAINERS[row.name]
-    movie = info.metadata.native if isinstance(info.metadata.native, Movie) else None
-    layout = movie.layout if movie else foreign_layout(info)
-    muxer = box.muxer or ""
-    supported = box.encoders or frozenset(_encoders(muxer))
-    source = Source()
-    if movie:
-        source = Source(movie.codec, movie.stream.profile, movie.stream.codec_context.pix_fmt)
-    choice = choose(source, layout, (info.width, info.height), supported, options)
-    losses = list(choice.losses)
-    if movie:
-        losses += [describe(stream) for stream in refused(movie, muxer)]
-    return choice, losses
-
-
-def _encoders(muxer: str) -> set[str]:
-    with av.open("/dev/null", "w", format=muxer) as trial:
-        return trial.supported_codecs
 
 
 class VideoWriter:
@@ -92,6 +63,7 @@ class VideoWriter:
         self._passengers: Passengers | None = None
         self._stamps: deque[int] = deque()
         self._stamp, self._clock = -1, 0.0
+        self._aspect: Fraction | None = None
         self._written = 0
         if self._output.path is None and not self._box.pours:
             self._output.discard()
@@ -119,16 +91,20 @@ class VideoWriter:
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
         if self._movie is None:
-            picture = foreign_frame(frame, self._layout)
-            if frame.duration is None or self._options.fps:
-                picture.pts, picture.time_base = self._written, 1 / rate_of(self._options.fps)
-            else:
-                picture.pts, picture.time_base = round(self._clock / TICKS), TICKS
-                self._clock += max(frame.duration, 0.001)
-            return picture
+            return self._foreign_picture(frame)
         picture: av.VideoFrame = frame.native
         put_planes(picture, self._layout, frame.planes, frame.alpha)
         picture.pict_type = 0
+        return picture
+
+    def _foreign_picture(self, frame: Frame) -> av.VideoFrame:
+        """A picture with the time at which it is shown."""
+        picture = foreign_frame(frame, self._layout)
+        if frame.duration is None or self._options.fps:
+            picture.pts, picture.time_base = self._written, 1 / rate_of(self._options.fps)
+        else:
+            picture.pts, picture.time_base = round(self._clock / TICKS), TICKS
+            self._clock += max(frame.duration, 0.001)
         return picture
 
     def _start(self, first: av.VideoFrame) -> OutputContainer:
@@ -185,8 +161,12 @@ class VideoWriter:
             return stream
         stream.metadata.update(coded_tags(movie.stream))
         stream.disposition = movie.stream.disposition
-        if movie.stream.sample_aspect_ratio:
-            context.sample_aspect_ratio = movie.stream.sample_aspect_ratio
+        aspect = movie.stream.sample_aspect_ratio
+        if aspect:
+            context.sample_aspect_ratio = aspect
+        if aspect not in (None, 0, 1) and self._muxer in ("matroska", "webm"):
+            self._aspect = aspect
+            stream.metadata["title"] = stream.metadata.get("title", "") + HOLD
         context.field_order = movie.stream.codec_context.field_order
         if first.interlaced_frame:
             context.flags |= av.codec.context.Flags.interlaced_dct
@@ -225,6 +205,9 @@ class VideoWriter:
             if self._passengers:
                 self._passengers.write(None)
             self._container.close()
+            if self._aspect and self._output.path:
+                size = (self._info.width, self._info.height)
+                set_display_size(self._output.path, size, self._aspect)
         self._output.commit()
 
     def discard(self) -> None:
