@@ -1,11 +1,13 @@
 """Videos through the whole pipeline: what comes in goes out."""
 
+import io
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 from av.sidedata.sidedata import Type
+from PIL import Image
 
 import nlm
 from nlm.io import Options, Span, open_reader
@@ -109,6 +111,60 @@ def test_everything_else_is_kept(tmp_path, suffix):
         packets = packets_of(tmp_path / f"a.{suffix}", kind)
         assert packets == packets_of(tmp_path / f"b.{suffix}", kind)
         assert packets or (kind == "subtitle" and not rich)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_cover_picture(tmp_path, suffix):
+    picture = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture, "PNG")
+    make_video(tmp_path / "a.mp4", audio="aac")
+    with_cover(tmp_path / "a.mp4", picture.getvalue())
+    denoise_file(tmp_path / "a.mp4", tmp_path / f"b.{suffix}", OFF)
+    denoise_file(tmp_path / f"b.{suffix}", tmp_path / f"c.{suffix}", OFF)
+    for name in ("a.mp4", f"b.{suffix}", f"c.{suffix}"):
+        with av.open(str(tmp_path / name)) as container:
+            covers = [one for one in container.streams if int(one.disposition) & 1024]
+            assert len(covers) == 1
+            packets = [bytes(one) for one in container.demux(covers[0]) if one.size]
+        assert packets == [picture.getvalue()]
+        assert len(read_video(tmp_path / name)[0]) == 12
+
+
+def with_cover(path, data):
+    whole = path.with_name("plain.mp4")
+    path.rename(whole)
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        copies = [target.add_stream_from_template(one, opaque=True) for one in source.streams]
+        cover = target.add_stream("png", 1)
+        cover.width = cover.height = 8
+        cover.pix_fmt = "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        packet = av.Packet(data)
+        packet.stream, packet.time_base = cover, Fraction(1, 90000)
+        packet.pts = packet.dts = 0
+        target.mux(packet)
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                target.mux(packet)
+
+
+def test_interlaced_video_with_a_time_code(tmp_path):
+    with av.open(str(tmp_path / "a.mov"), "w") as out:
+        stream = out.add_stream("libx264", 25, options={"flags": "+ildct+ilme"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.metadata["timecode"] = "01:00:00:00"
+        for index, luma in enumerate(texture(48, 64, 5)):
+            frame = frame_of(luma, "yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    denoise_file(tmp_path / "a.mov", tmp_path / "b.mov", OFF)
+    for name in ("a.mov", "b.mov"):
+        with av.open(str(tmp_path / name)) as container:
+            assert next(container.decode(video=0)).interlaced_frame
+            assert container.streams.video[0].metadata["timecode"] == "01:00:00:00"
+            assert [one.type for one in container.streams] == ["video", "data"]
 
 
 @pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(8, 9)])
@@ -392,6 +448,8 @@ class TestParts:
     def test_frames_and_sound_of_a_part(self, clip, tmp_path, span, first, count):
         result = denoise_file(clip, tmp_path / "b.mkv", Settings(sigma=0.0, span=span))
         assert (result.status, result.frames) == ("ok", count)
+        with open_reader(clip, span=span) as reader:
+            assert reader.info.frames == pytest.approx(count, abs=2)  # an estimate
         times, frames, _ = read_video(tmp_path / "b.mkv")
         _, all_frames, _ = read_video(clip)
         assert times[0] == 0

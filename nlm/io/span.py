@@ -72,6 +72,13 @@ class Span:
         """Whether the frame lies in or behind the span."""
         return number >= (self.first or 0) and seconds >= (self.start or 0) - 1e-6
 
+    def count(self, total: int | None, rate: float) -> int | None:
+        """About how many of so many frames, at so many per second, lie in the span."""
+        first = max(self.first or 0, round((self.start or 0) * rate))
+        ends = [total, self.last, None if self.end is None else round(self.end * rate)]
+        known = [end for end in ends if end is not None]
+        return max(0, min(known) - first) if known else None
+
     def cut(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """The frames that lie in the span."""
         seconds = 0.0

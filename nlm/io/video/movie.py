@@ -121,12 +121,23 @@ class Movie:
 
     @property
     def others(self) -> list[Stream]:
-        """The streams that can be copied; chapters of MP4 are no stream to be copied."""
+        """The streams that can be copied; MP4's tracks of chapters and time codes are made anew."""
         return [
             one
             for one in self.container.streams
-            if one.index != self.stream.index and one.discard != Discard.all
+            if one.index != self.stream.index
+            and one.discard != Discard.all
+            and not (one.type == "data" and "timecode" in one.metadata)
         ]
+
+    def picture(self, index: int) -> bytes | None:
+        """The cover picture of a stream, taken from what has been read: it comes first."""
+        with self.lock:
+            for packet in self.passengers:
+                if packet.stream.index == index:
+                    self.passengers.remove(packet)
+                    return bytes(packet)
+        return None
 
     def board(self, packet: Packet[Stream]) -> None:
         """Take a packet of another stream along, if somebody wants it."""

@@ -17,6 +17,13 @@ __all__ = ["Passengers", "refused"]
 _STALE = ("bps", "number_of_", "_statistics", "duration", "encoder", "vendor_id")
 """Beginnings of tags that describe coded data and would be wrong of a stream coded anew."""
 
+_COMMON = {
+    "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright",
+    "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "grouping",
+    "creation_time", "location",
+}  # fmt: skip
+"""Tags that MP4 has atoms of its own for."""
+
 _OWN = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 """Tags of a file that its muxer writes itself."""
 
@@ -29,6 +36,8 @@ def refused(movie: Movie, muxer: str) -> list[Stream]:
 def _is_taken(stream: Stream, muxer: str) -> bool:
     if stream.type == "unknown":
         return False
+    if _is_cover(stream) and muxer == "matroska":
+        return True  # as an attachment
     try:
         with av.open(io.BytesIO(), "w", format=muxer) as trial:
             copied = trial.add_stream_from_template(stream, opaque=True)
@@ -37,6 +46,10 @@ def _is_taken(stream: Stream, muxer: str) -> bool:
     except (av.FFmpegError, ValueError):
         return False
     return True
+
+
+def _is_cover(stream: Stream) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def describe(stream: Stream) -> str:
@@ -49,6 +62,12 @@ def file_tags(movie: Movie) -> dict[str, str]:
     """The tags of a file that its copy is to have."""
     tags = movie.container.metadata
     return {key: value for key, value in tags.items() if key.lower() not in _OWN}
+
+
+def needs_free_tags(movie: Movie) -> bool:
+    """Whether MP4 and MOV must hold tags beyond their own, which leaves no room for a cover."""
+    known = {key.lower() for key in file_tags(movie)} <= _COMMON
+    return not known and not any(_is_cover(stream) for stream in movie.others)
 
 
 def copied_tags(stream: Stream) -> dict[str, str]:
@@ -80,10 +99,22 @@ class Passengers:
 
     def add(self, stream: Stream) -> None:
         """Add a stream of the source to the output."""
+        if _is_cover(stream) and self._output.format.name == "matroska":
+            self._attach(stream)
+            return
         copied = self._output.add_stream_from_template(stream, opaque=True)
         copied.metadata.update(copied_tags(stream))
         copied.disposition = stream.disposition
         self._streams[stream.index] = copied
+
+    def _attach(self, stream: Stream) -> None:
+        picture = self._movie.picture(stream.index)
+        kind = "jpeg" if stream.codec_context.codec.canonical_name == "mjpeg" else "png"
+        name = stream.metadata.get("filename", f"cover.{kind}")
+        if picture is not None:
+            self._output.add_attachment(
+                name, stream.metadata.get("mimetype", f"image/{kind}"), picture
+            )
 
     def write(self, until: Fraction | None) -> None:
         """Write what is due before a time of the source, all for None."""
@@ -106,7 +137,7 @@ class Passengers:
     def _move(self, packet: Packet[Stream]) -> bool:
         """Count time from the first wanted frame; False for what lies outside the part."""
         movie, unit = self._movie, Fraction(packet.time_base)
-        if packet.stream.disposition & Disposition.attached_pic:
+        if _is_cover(packet.stream):
             return True
         begins = seconds_of(packet) or Fraction(0)
         ends = begins + (packet.duration or 0) * unit

@@ -35,6 +35,8 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
         source = Source(movie.codec, movie.stream.profile, movie.stream.codec_context.pix_fmt)
     choice = choose(source, layout, (info.width, info.height), supported, options)
     losses = list(choice.losses)
+    if options.quality is not None:
+        losses.append("--quality (video has --crf)")
     if movie:
         losses += [describe(stream) for stream in refused(movie, muxer)]
     return choice, losses

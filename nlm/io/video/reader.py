@@ -152,9 +152,7 @@ class VideoReader:
         except av.FFmpegError:
             movie.damage.lost += 1
             return
-        for frame in frames:
-            movie.damage.corrupt += frame.is_corrupt
-            yield frame
+        yield from frames
 
     def _frame(self, frame: av.VideoFrame, count: int, seconds: float) -> Frame:
         info, movie = self.info, self._movie
@@ -170,6 +168,7 @@ class VideoReader:
                 f"{self.name}: the pixels change from {movie.layout} to {layout} at frame {count}; "
                 f"denoise the parts one by one, the first with --frames :{count}"
             )
+        movie.damage.corrupt += frame.is_corrupt
         movie.damage.frames = count + 1
         duration = float(frame.duration * movie.time_base) if frame.duration else None
         return Frame(planes_of(held, layout), alpha_of(held, layout), duration, seconds, held)
@@ -230,6 +229,8 @@ def _info(movie: Movie, row: Format) -> Info:
     count: int | None = stream.frames or None
     if count is None and movie.seconds is not None:
         count = max(1, round(movie.seconds * movie.rate))
+    if movie.span is not None:
+        count = movie.span.count(count, float(movie.rate))
     return Info(
         format=row.name,
         width=stream.codec_context.width,

@@ -24,7 +24,7 @@ from nlm.io.video.hdr import hdr_options
 from nlm.io.video.layout import put_planes
 from nlm.io.video.matroska import HOLD, set_display_size
 from nlm.io.video.movie import Movie
-from nlm.io.video.passengers import Passengers, coded_tags, file_tags, refused
+from nlm.io.video.passengers import Passengers, coded_tags, file_tags, needs_free_tags, refused
 from nlm.io.video.planning import plan
 
 __all__ = ["VideoWriter"]
@@ -136,7 +136,10 @@ class VideoWriter:
             return {}
         if self._output.path is None:
             return {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-        return {"movflags": "+faststart+use_metadata_tags"}
+        flags = "+faststart"
+        if self._movie and needs_free_tags(self._movie):
+            flags += "+use_metadata_tags"
+        return {"movflags": flags}
 
     def _add_pictures(self, container: OutputContainer, first: av.VideoFrame) -> VideoStream:
         movie, choice = self._movie, self._choice
