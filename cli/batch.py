@@ -9,6 +9,7 @@ import click
 from nlm.errors import UsageError
 from nlm_cli import options
 from nlm_cli.batch_progress import Summary, clock, display
+from nlm_cli.clip_options import clip_options
 
 if TYPE_CHECKING:
     from nlm.batch import Executor, Folder, Outcome
@@ -61,6 +62,7 @@ Examples:
 @options.method_options
 @options.filter_options
 @options.output_options
+@clip_options
 @options.report_options
 def command(
     src: str,

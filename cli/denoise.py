@@ -1,4 +1,4 @@
-"""`nlm denoise`: pictures in, denoised pictures out."""
+"""`nlm denoise`: pictures and videos in, denoised out."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import click
 
 from nlm.errors import FileError, UsageError
 from nlm_cli import options
+from nlm_cli.clip_options import clip_options, span_options
 from nlm_cli.progress import Progress
 
 
@@ -22,6 +23,10 @@ Examples:
   nlm denoise --sigma 15 --strength 0.6 a.png  noise level and strength by hand
   nlm denoise --preset best scan.png           takes longer, looks better
   cat a.png | nlm denoise - --format png > b.png
+  nlm denoise clip.mp4                         a video: sound, subtitles and tags are kept
+  nlm denoise clip.mov --frames 100:150        a trial of 50 frames
+  nlm denoise clip.mp4 -o clip.mkv --lossless  another container, nothing lost in coding
+  nlm denoise frame_%04d.png -o clean.mp4      an image sequence
   nlm denoise --dry-run --json *.png           what would be done"""
 )
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
@@ -34,6 +39,8 @@ Examples:
 @options.method_options
 @options.filter_options
 @options.output_options
+@clip_options
+@span_options
 @options.report_options
 def command(
     inputs: tuple[str, ...],
@@ -45,7 +52,7 @@ def command(
     as_json: bool,
     **chosen: Any,
 ) -> int:
-    """Denoise pictures, keeping their depth, colour profile, EXIF and transparency.
+    """Denoise pictures and videos, keeping depth, colours, metadata and all other streams.
 
     With no -o, photo.png becomes photo_denoised.png beside it. The exit code is 0 if all went
     well, 1 if a file failed, 2 for wrong usage.
@@ -68,10 +75,17 @@ def command(
                     force=force,
                     dry_run=dry_run,
                     progress=progress.update,
+                    tell_frames=progress.frames,
                 )
         except FileError as error:
             result = failed(source, target, settings, error)
-            click.echo(f"nlm: {error}", err=True)
+        except KeyboardInterrupt:
+            if not settings.options.keep_partial:
+                raise
+            click.echo(f"nlm: interrupted; what was done is in {target}", err=True)
+            return 130
+        if result.status == "failed":
+            click.echo(f"nlm: {result.error}", err=True)
             status = 1
         if as_json:
             click.echo(json.dumps(result.as_json()), err=target == "-")
@@ -137,9 +151,10 @@ def stream_or_path(name: str, stream: Any) -> Any:
 def describe(result: Any) -> str:
     """One line for people."""
     sigma = "sigma to be estimated" if result.sigma is None else f"sigma {result.sigma:.2f}"
+    count = f" {result.frames} frames," if (result.frames or 1) > 1 else ""
     parts = [
         f"{result.input} -> {result.output}:",
-        f"{result.width} x {result.height},",
+        f"{result.width} x {result.height},{count}",
         f"{result.method}/{result.preset}, {sigma},",
         "not written (dry run)" if result.status == "planned" else f"{result.seconds:.2f} s",
     ]

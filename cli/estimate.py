@@ -55,7 +55,7 @@ def estimate_file(source: str) -> "NoiseEstimate":
     """What is known of the noise in a file's first frame."""
     from nlm.io import open_reader
     from nlm.noise import estimate
-    from nlm.pipeline import visible_pixels
+    from nlm.planes import visible_pixels
 
     with open_reader(sys.stdin.buffer if source == "-" else source) as reader:
         frame = next(iter(reader))

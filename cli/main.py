@@ -9,7 +9,7 @@ from nlm.errors import NlmError, UsageError
 from nlm.version import __version__
 
 COMMANDS = {
-    "denoise": "Denoise pictures.",
+    "denoise": "Denoise pictures and videos.",
     "batch": "Denoise a folder tree.",
     "estimate": "Tell the noise level of pictures.",
     "noise": "Add synthetic noise to a clean picture.",
@@ -63,9 +63,8 @@ def main() -> None:
     """Run the command line; errors are one line on stderr."""
     try:
         status = nlm.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        status = 130
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("nlm: interrupted; unfinished outputs were removed", err=True)
         status = 130
     except click.ClickException as error:
         error.show()
@@ -79,6 +78,4 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         status = 1
-    if status == 130:
-        click.echo("nlm: interrupted; unfinished outputs were removed", err=True)
     sys.exit(status)

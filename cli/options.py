@@ -141,8 +141,9 @@ def settings_from(options: dict[str, Any]) -> "Settings":
     UsageError
         If a value is not allowed, or the method has no such option.
     """
-    from nlm.io import Options
+    from nlm.io import Span
     from nlm.settings import Settings
+    from nlm_cli.clip_options import coding_from, stack_from
 
     method, sigma = options["method"], options["sigma"]
     known = {spec.name for spec in fields(registry.get(method).params)}
@@ -175,8 +176,10 @@ def settings_from(options: dict[str, Any]) -> "Settings":
         threads=options["threads"],
         tile=_tile(options["tile"]),
         format=options["format"],
-        options=Options(options["quality"], options["lossless"] or None),
+        options=coding_from(options),
         max_pixels=options["max_pixels"],
+        stack=stack_from(options["stack"]),
+        span=Span.parse(options.get("frames"), options.get("start"), options.get("end")),
     )
 
 

@@ -16,6 +16,7 @@ class Progress:
         self.silent = quiet or not watched()
         self.began = time.monotonic()
         self.bar: Any = None
+        self.note = ""
 
     def __enter__(self) -> "Progress":
         self.began = time.monotonic()
@@ -35,6 +36,13 @@ class Progress:
             self._show()
         self.bar.update(self.task, completed=done)
 
+    def frames(self, done: int, of: int | None) -> None:
+        """`done` of a clip's frames (None = an unknown number) are ready."""
+        rate = done / max(time.monotonic() - self.began, 1e-3)
+        self.note = f"{done}{f' of {of}' if of else ''} frames, {rate:.1f}/s"
+        if self.bar is not None:
+            self.bar.update(self.task, note=self.note)
+
     def _show(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -43,9 +51,10 @@ class Progress:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
         )
-        self.task = self.bar.add_task(self.title, total=1.0)
+        self.task = self.bar.add_task(self.title, total=1.0, note=self.note)
         self.bar.start()

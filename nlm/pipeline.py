@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
-from nlm import arrays, backends, frames, registry
+from nlm import arrays, backends, registry
+from nlm.clip_files import TellFrames, as_asked, denoise_stream, levels
 from nlm.errors import FileError, NlmError
-from nlm.io import Frame, Info, check_target, open_reader, open_writer
+from nlm.io import Frame, FrameReader, FrameWriter, Info, check_target, open_reader, open_writer
+from nlm.io.sequence import is_sequence, numbered
+from nlm.io.targets import target_format
 from nlm.noise import Plan, check_model, plan
+from nlm.planes import restored, visible_pixels
 from nlm.settings import Settings
 
 PathOrStream = str | os.PathLike[str] | BinaryIO
@@ -70,13 +72,14 @@ def denoise_file(
     force: bool = False,
     dry_run: bool = False,
     progress: Callable[[float], None] | None = None,
+    tell_frames: TellFrames | None = None,
 ) -> FileResult:
-    """Denoise a picture file, keeping all that came with it.
+    """Denoise a picture, animation, video or image sequence, keeping all that came with it.
 
     Parameters
     ----------
     src, dst : path or binary stream
-        The output appears whole or not at all.
+        The output appears whole or not at all; ``frame_%04d.png`` is an image sequence.
     settings : Settings, optional
     force : bool
         Overwrite an existing output.
@@ -84,10 +87,13 @@ def denoise_file(
         Check everything, write nothing.
     progress : callable, optional
         Told how much is done, 0 to 1.
+    tell_frames : callable, optional
+        Told after each frame of a clip how many of how many (None = not known) are done.
 
     Returns
     -------
     FileResult
+        Its status is "failed" where a part of a damaged video was written.
 
     Raises
     ------
@@ -104,31 +110,84 @@ def denoise_file(
         arrays.check_sigma(settings.sigma)
     check_model(settings.noise_model, settings.sigma, settings.gain)
     result = FileResult(name_of(src), name_of(dst), "planned", settings.method, settings.preset)
-    with open_reader(src, max_pixels=settings.max_pixels) as reader:
-        info = reader.info
+    options = replace(settings.options, threads=settings.threads)
+    with open_reader(src, max_pixels=settings.max_pixels, span=settings.span) as reader:
+        info = as_asked(reader.info, settings.stack)
         result.width, result.height, result.frames = info.width, info.height, info.frames
-        result.losses = tuple(check_target(info, target_name(dst, info), settings.format))
+        target = target_name(dst, info)
+        made = info if target_format(target, settings.format).is_video else reader.info
+        result.losses = tuple(check_target(made, target, settings.format, options))
         refuse_existing(dst, force)
         if dry_run:
             result.sigma = None if settings.sigma is None else settings.sigma * 255
             return result
-        with open_writer(dst, info, format=settings.format, options=settings.options) as writer:
-            noise, count = None, 0
-            for frame in reader:
-                noise = noise or plan_noise(frame, info, settings)
-                steps = _Steps(progress, count, info.frames)
-                place = backends.choose(settings.backend, settings.threads, steps)
-                filtered = denoise_frame(frame, info, chosen, params, noise, place, settings.tile)
-                writer.write(filtered)
-                count += 1
-    result.status, result.frames, result.backend = "ok", count, place.name
+        with open_writer(dst, made, format=settings.format, options=options) as writer:
+            work = _denoise_clip if info.clip else _denoise_pages
+            work(result, reader, writer, info, chosen, params, settings, progress, tell_frames)
+        if reader.damage:
+            result.error = (
+                f"{result.input}: is damaged: {reader.damage}; what could be read is in "
+                f"{result.output}, get a fresh copy for the rest"
+            )
+    result.status = "failed" if result.error else "ok"
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+def _denoise_pages(
+    result: FileResult,
+    reader: FrameReader,
+    writer: FrameWriter,
+    info: Info,
+    chosen: registry.Filter,
+    params: Any,
+    settings: Settings,
+    progress: Callable[[float], None] | None,
+    _: TellFrames | None,
+) -> None:
+    """Every page by itself, with the first one's noise."""
+    noise, count = None, 0
+    for frame in reader:
+        noise = noise or plan_noise(frame, info, settings)
+        steps = _Steps(progress, count, info.frames)
+        place = backends.choose(settings.backend, settings.threads, steps)
+        writer.write(denoise_frame(frame, info, chosen, params, noise, place, settings.tile))
+        result.backend = place.name
+        count += 1
+    result.frames = count
     if noise is not None:
         result.sigma = noise.sigma * 255
         result.strength = getattr(params.at(noise.sigma), "strength", None)
         channels = noise.sigma_channels
         result.sigma_channels = None if channels is None else [one * 255 for one in channels]
-    result.seconds = time.perf_counter() - began
-    return result
+
+
+def _denoise_clip(
+    result: FileResult,
+    reader: FrameReader,
+    writer: FrameWriter,
+    info: Info,
+    chosen: registry.Filter,
+    params: Any,
+    settings: Settings,
+    progress: Callable[[float], None] | None,
+    tell_frames: TellFrames | None,
+) -> None:
+    """Frames that follow each other, scene by scene."""
+
+    def tell(done: int, of: int | None) -> None:
+        if progress is not None:
+            progress(min(1.0, done / of) if of else 0.0)
+        if tell_frames is not None:
+            tell_frames(done, of)
+
+    result.backend = backends.choose(settings.backend, settings.threads).name
+    result.frames, seen = denoise_stream(reader, writer, info, chosen, params, settings, tell)
+    if seen:
+        sigma, channels = levels(seen)
+        result.sigma = sigma * 255
+        result.strength = getattr(params.at(sigma), "strength", None)
+        result.sigma_channels = None if channels is None else [one * 255 for one in channels]
 
 
 def denoise_frame(
@@ -140,19 +199,11 @@ def denoise_frame(
     backend: backends.Backend,
     tile: int | None = None,
 ) -> Frame:
-    """Filter one frame's planes; alpha, NaN and colours that nobody sees stay as stored."""
-    planes = []
-    for plane in frame.planes:
-        pixels = visible_pixels(plane, frame, info)
-        filtered = arrays.apply(chosen, params, pixels[None], noise, backend, tile)[0]
-        planes.append(frames.to_stored(filtered, plane, info, frame.alpha))
-    return replace(frame, planes=tuple(planes))
-
-
-def visible_pixels(plane: Any, frame: Frame, info: Info) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """A plane as finite float32 (Y, X, C) without the colours of transparent pixels."""
-    pixels, _ = frames.fill_invalid(frames.to_float(plane, info))
-    return frames.fill_transparent(pixels, frame.alpha)
+    """Filter a picture; alpha, NaN and colours that nobody sees stay as stored."""
+    (plane,) = frame.planes
+    pixels = visible_pixels(plane, frame, info)
+    filtered = arrays.apply(chosen, params, pixels[None], noise, backend, tile)[0]
+    return restored(frame, (filtered,), info)
 
 
 def plan_noise(frame: Frame, info: Info, settings: Settings) -> Plan:
@@ -186,6 +237,11 @@ def default_output(src: str | os.PathLike[str], word: str = "denoised") -> Path:
 
 def refuse_existing(dst: PathOrStream, force: bool) -> None:
     """Protect what is already there."""
+    if is_sequence(dst):
+        there = next(iter(numbered(os.fspath(dst)).values()), None)  # type: ignore[arg-type]
+        if there and not force:
+            raise FileError(f"{there}: exists already; overwrite it with --force")
+        return
     if isinstance(dst, str | os.PathLike) and not force and os.path.lexists(dst):
         raise FileError(f"{dst}: exists already; overwrite it with --force or choose another name")
 

@@ -2,7 +2,7 @@
 
 import difflib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from nlm.backends import Backend
 
+    Planes = tuple[NDArray[np.float32], ...]
     Apply = Callable[[NDArray[np.float32], float, Any, Backend], NDArray[np.float32]]
+    Stream = Callable[[Iterable[Planes], tuple[float, ...], Any, Backend], Iterator[Planes]]
 
 DEFAULT = "nlm"
 PRESETS = ("fast", "balanced", "best")
@@ -48,6 +50,10 @@ class Filter:
         How far tiles may differ from the whole, fraction of full scale.
     constant : float
         How far a constant picture may come out changed.
+    stream : callable or None
+        ``stream(frames, sigma, params, backend)``: the frames of one scene, each a tuple of planes,
+        and the noise level of each plane; gives the same frames denoised, in order, and holds only
+        those that its window needs. None = every frame and plane goes through `apply`.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Filter:
     align: int = 1
     tolerance: float = 1e-6
     constant: float = 1e-6
+    stream: "Stream | None" = None
 
 
 @cache

@@ -6,6 +6,7 @@ from typing import Any
 
 from nlm import registry
 from nlm.io.base import Options
+from nlm.io.span import Span
 from nlm.limits import MAX_PIXELS
 
 
@@ -34,6 +35,10 @@ class Settings:
         Quality of the output.
     max_pixels : int
         Larger pictures are refused.
+    stack : {"pages", "clip"}
+        What several pages of a TIFF are: pictures of their own, or frames.
+    span : Span or None
+        The frames of a clip that are wanted.
     """
 
     method: str = registry.DEFAULT
@@ -48,3 +53,5 @@ class Settings:
     format: str | None = None
     options: Options = field(default_factory=Options)
     max_pixels: int = MAX_PIXELS
+    stack: str = "pages"
+    span: Span | None = None

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.clips import make_video
 from tests.conftest import ROOT, checkers, noisy
 
 README = (ROOT / "README.md").read_text()
@@ -28,6 +29,9 @@ def folder(tmp_path):
         Image.fromarray(pixels).save(tmp_path / name)
     (tmp_path / "photos" / "trip").mkdir(parents=True)
     Image.fromarray(pixels).save(tmp_path / "photos" / "trip" / "one.jpg")
+    make_video(tmp_path / "clip.mp4", audio="aac")
+    for number in range(3):
+        Image.fromarray(pixels).save(tmp_path / f"frame_{number:04d}.png")
     return tmp_path
 
 

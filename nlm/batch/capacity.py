@@ -18,6 +18,9 @@ WORKER = 64 * 2**20
 PICTURES_AT_ONCE = 6
 """Float pictures that filtering holds at its peak, measured generously."""
 
+FRAMES_AT_ONCE, FRAMES_CODED = 20, 60
+"""Float frames that a clip's filter and its threads hold, and stored ones that an encoder does."""
+
 SHARE_OF_AVAILABLE = 0.7
 CAUTIOUS = 2 * 2**30
 """Taken where the system does not tell."""
@@ -28,6 +31,8 @@ UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 def needed(info: Info) -> int:
     """Bytes that denoising a file takes, by its header."""
     samples = info.width * info.height * (info.channels + info.alpha)
+    if info.clip:
+        return WORKER + samples * (4 * FRAMES_AT_ONCE + FRAMES_CODED * info.dtype.itemsize)
     return WORKER + samples * (4 * PICTURES_AT_ONCE + 2 * info.dtype.itemsize)
 
 

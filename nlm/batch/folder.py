@@ -17,7 +17,7 @@ from nlm.batch.tree import OWN, Tree, walk
 from nlm.errors import FileError, NlmError
 from nlm.io.formats import by_name
 from nlm.io.output import write_problem
-from nlm.pipeline import denoise_file
+from nlm.pipeline import FileResult, denoise_file
 from nlm.settings import Settings
 
 
@@ -174,19 +174,20 @@ class Folder:
     def _commit(self, task: Task, result: JobResult) -> Outcome:
         """Put a finished output in its place."""
         job, source, target = result.job, self._input(task), self._output(task)
+        words = result.file.error
+        words = words and words.replace(job.target, target).replace(job.source, source)
+        file = replace(result.file, input=source, output=target, error=words)
         try:
             if result.source is None or result.output is None:
-                message = str(result.file.error)
-                raise FileError(message.replace(job.target, target).replace(job.source, source))
+                raise FileError(str(words))
             self._refuse_stranger(task, target)
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            self.manifest.add(self._record(task, result, result.source, result.output))
+            self.manifest.add(self._record(task, file, result.source, result.output))
             put_in_place(job.target, target)
         except OSError as error:
             problem = error if isinstance(error, NlmError) else write_problem(target, error)
             outcome = failed(source, target, self.settings, str(problem), result.attempts)
             return replace(outcome, pixels=task.pixels)
-        file = replace(result.file, input=source, output=target)
         return Outcome(file, result.attempts, result.source.size, result.output.size, task.pixels)
 
     def _refuse_stranger(self, task: Task, target: str) -> None:
@@ -194,8 +195,8 @@ class Folder:
         if task.over is None and not self.force and size(target):
             raise FileError(f"{target}: appeared during the run; move it away, or use --force")
 
-    def _record(self, task: Task, result: JobResult, read: FileState, written: FileState) -> Record:
-        kept = {name: getattr(result.file, name) for name in KEPT}
+    def _record(self, task: Task, file: FileResult, read: FileState, written: FileState) -> Record:
+        kept = {name: getattr(file, name) for name in KEPT}
         return Record(task.target, task.source, self.options, read, written, task.over, kept)
 
     def _check(self, task: Task) -> Outcome:

@@ -20,7 +20,10 @@ from nlm.settings import Settings
 NO_MATTER = {"threads", "max_pixels", "preset", "parameters"}
 """Settings that do not change an output, or do so through the filter's parameters only."""
 
-KEPT = ("sigma", "sigma_channels", "strength", "backend", "seconds", "width", "height", "frames")
+KEPT = (
+    "sigma", "sigma_channels", "strength", "backend", "seconds", "width", "height", "frames",
+    "error",
+)  # fmt: skip
 """What a record remembers of the result."""
 
 

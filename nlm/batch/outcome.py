@@ -39,10 +39,12 @@ def failed(source: str, target: str, settings: Settings, error: str, attempts: i
 
 
 def skipped(source: str, target: str, settings: Settings, record: Record) -> Outcome:
-    """The outcome of a file that was done before."""
+    """The outcome of a file that was done before; a damaged one is told of again."""
     file = FileResult(source, target, "skipped", settings.method, settings.preset)
     for name in KEPT:
         setattr(file, name, record.result.get(name))
+    if file.error:
+        file.status = "failed"
     return Outcome(file, 0, record.read.size, record.written.size)
 
 

@@ -74,7 +74,10 @@ class Info:
     frames : int or None
         Number of frames or pages; None = unknown until read.
     clip : bool
-        Frames follow each other in time (animation); False = independent pages.
+        Frames follow each other in time (animation, video); False = independent pages.
+    chroma : (int, int) or None
+        Planes are luma and two of chroma, subsampled by these powers of two across and down;
+        None = one plane holds all channels.
     metadata : Metadata
     """
 
@@ -87,6 +90,7 @@ class Info:
     bits: int
     frames: int | None = 1
     clip: bool = False
+    chroma: tuple[int, int] | None = None
     metadata: Metadata = field(default_factory=Metadata)
 
 
@@ -125,10 +129,28 @@ class Options:
         1..100 for formats with loss.
     lossless : bool or None
         True = no loss where the format can.
+    codec : str or None
+        Of video: a codec's name (h264) or an encoder's (libx264).
+    crf : float or None
+        Constant rate factor of a video encoder, smaller is better.
+    encoder_preset : str or None
+        How much time a video encoder takes, in its own words.
+    fps : float or None
+        Frames per second of a video made from what has no time: image sequences, TIFF stacks.
+    keep_partial : bool
+        Complete and keep the output of an interrupted or failing run of a clip.
+    threads : int or None
+        Processor threads of a video encoder; None = as it likes.
     """
 
     quality: int | None = None
     lossless: bool | None = None
+    codec: str | None = None
+    crf: float | None = None
+    encoder_preset: str | None = None
+    fps: float | None = None
+    keep_partial: bool = False
+    threads: int | None = None
 
     def wants_lossless(self, info: Info) -> bool:
         """Whether a format that can do both should store `info`'s frames without loss."""

@@ -59,6 +59,16 @@ class Format:
     carries: frozenset[str] = frozenset()
     turns: bool = False
 
+    @property
+    def is_video(self) -> bool:
+        """Read and written by libav, see `nlm.io.video`."""
+        return self.module == "video"
+
+    @property
+    def instead(self) -> str:
+        """The format to try when this one fails."""
+        return "Matroska (.mkv)" if self.is_video else "TIFF"
+
 
 def _starts(*prefixes: bytes) -> tuple[tuple[tuple[int, bytes], ...], ...]:
     return tuple(((0, prefix),) for prefix in prefixes)
@@ -66,6 +76,23 @@ def _starts(*prefixes: bytes) -> tuple[tuple[tuple[int, bytes], ...], ...]:
 
 def _netpbm(*digits: str) -> tuple[tuple[tuple[int, bytes], ...], ...]:
     return _starts(*(f"P{digit}{blank}".encode() for digit in digits for blank in "\n\r\t #"))
+
+
+def _brands(*names: bytes) -> tuple[tuple[tuple[int, bytes], ...], ...]:
+    """Kinds of ISO base media files."""
+    return tuple(((4, b"ftyp" + name),) for name in names)
+
+
+def _video(
+    name: str,
+    title: str,
+    suffixes: tuple[str, ...],
+    magic: tuple[tuple[tuple[int, bytes], ...], ...],
+) -> Format:
+    return Format(
+        name, title, suffixes, "video", magic,
+        ints=tuple(range(8, 17)), alpha=True, clip=True, turns=True,
+    )  # fmt: skip
 
 
 FORMATS: tuple[Format, ...] = (
@@ -111,6 +138,23 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "pfm", "PFM", (".pfm",), "netpbm", _starts(b"Pf\n", b"PF\n"), ints=(), floats=(32,),
     ),
+    _video("mp4", "MP4", (".mp4", ".m4v"), _brands(
+        b"iso", b"mp4", b"avc1", b"M4V", b"3g", b"dash", b"MSNV", b"f4v", b"mmp4", b"hvc1", b"av01",
+    )),
+    _video("mov", "QuickTime", (".mov", ".qt"), (
+        *_brands(b"qt"),
+        *(((4, kind),) for kind in (b"moov", b"mdat", b"wide", b"free", b"skip")),
+    )),
+    _video("mkv", "Matroska", (".mkv",), _starts(b"\x1a\x45\xdf\xa3")),
+    _video("webm", "WebM", (".webm",), ()),
+    _video("avi", "AVI", (".avi",), (((0, b"RIFF"), (8, b"AVI ")),)),
+    _video("ts", "MPEG-TS", (".ts", ".m2ts", ".mts"), (
+        ((0, b"G"), (188, b"G")), ((4, b"G"), (196, b"G")),
+    )),
+    _video("mpg", "MPEG-PS", (".mpg", ".mpeg", ".vob"), _starts(b"\0\0\1\xba")),
+    _video("y4m", "YUV4MPEG2", (".y4m",), _starts(b"YUV4MPEG2 ")),
+    _video("flv", "FLV", (".flv",), _starts(b"FLV\1")),
+    _video("wmv", "ASF", (".wmv", ".asf"), _starts(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")),
 )  # fmt: skip
 
 FALLBACK = Format(
@@ -140,7 +184,7 @@ def by_suffix(path: str | PurePath) -> Format:
 
 
 def sniff(head: bytes) -> Format | None:
-    """The row whose magic the first bytes (16 are enough) match."""
+    """The row whose magic the first bytes (256 are enough) match."""
     for row in FORMATS:
         for alternative in row.magic:
             if all(head[at : at + len(mark)] == mark for at, mark in alternative):

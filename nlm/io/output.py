@@ -9,12 +9,17 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from nlm.errors import FileError
+from nlm.errors import FileError, NlmError
+from nlm.io.formats import Format
 
-__all__ = ["Output", "write_problem"]
+__all__ = ["Output", "PathOrStream", "write_problem", "writing"]
+
+PathOrStream = str | os.PathLike[str] | BinaryIO
 
 _HINTS = {
     errno.ENOSPC: ("the disk is full", "free some space or choose another folder"),
@@ -39,6 +44,23 @@ def write_problem(name: object, error: OSError) -> FileError:
     return FileError(f"{name}: cannot be written: {what}; {step}")
 
 
+@contextmanager
+def writing(name: str, row: Format) -> Iterator[None]:
+    """Turn what an encoder raises into one line that names the file."""
+    try:
+        yield
+    except NlmError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise write_problem(name, error) from error
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise FileError(
+            f"{name}: cannot be written as {row.title} ({detail}); "
+            f"try another format, {row.instead} holds most"
+        ) from error
+
+
 class Output:
     """A file being made: a hidden neighbour of the target until :meth:`commit`.
 
@@ -47,11 +69,15 @@ class Output:
     target : path or binary stream
         A symbolic link is followed: what it points to is replaced, the link stays. Pipes, devices
         and streams receive the whole output at :meth:`commit`, nothing before.
+    direct : bool
+        Pipes, devices and streams receive the output as it is made: it may be larger than memory.
 
     Attributes
     ----------
     file : binary file
-        Seekable, opened for reading and writing.
+        Seekable, opened for reading and writing; with `direct`, a pipe itself.
+    path : Path or None
+        Where the file is being made; None for pipes, devices and streams.
 
     Raises
     ------
@@ -59,7 +85,8 @@ class Output:
         If nothing can be written there.
     """
 
-    def __init__(self, target: str | os.PathLike[str] | BinaryIO) -> None:
+    def __init__(self, target: PathOrStream, direct: bool = False) -> None:
+        self._direct = direct
         self.name = str(getattr(target, "name", "<stream>"))
         self._temporary: Path | None = None
         self._stream: BinaryIO | None = None
@@ -76,7 +103,7 @@ class Output:
 
     def _open(self) -> BinaryIO:
         if self._path is None or not _is_replaceable(self._path):
-            return io.BytesIO()
+            return self._open_pipe() if self._direct else io.BytesIO()
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if self._path.exists() and not os.access(self._path, os.W_OK):
@@ -85,6 +112,17 @@ class Output:
             f".nlm-{secrets.token_hex(8)}.part{self._path.suffix}"
         )
         return open(self._temporary, "x+b")  # so the umask decides the mode
+
+    def _open_pipe(self) -> BinaryIO:
+        if self._stream is not None:
+            return self._stream
+        assert self._path is not None
+        return open(self._path, "wb")
+
+    @property
+    def path(self) -> Path | None:
+        """Where the file is being made."""
+        return self._temporary
 
     def commit(self) -> None:
         """Put the complete file in its place.
@@ -100,7 +138,7 @@ class Output:
                 self.file.close()
                 os.replace(self._temporary, self._path)
                 self._temporary = None
-            else:
+            elif not self._direct:
                 self._copy()
         except OSError as error:
             self.discard()
@@ -123,7 +161,8 @@ class Output:
     def discard(self) -> None:
         """Remove what was written so far; the target stays as it was."""
         with contextlib.suppress(OSError):
-            self.file.close()
+            if self.file is not self._stream:
+                self.file.close()
         if self._temporary is not None:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()

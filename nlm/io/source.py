@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nlm.errors import FileError
+from nlm.io.base import Info
 from nlm.io.formats import FALLBACK, FORMATS, Format, by_name, by_suffix, sniff
+from nlm.io.pipes import buffered
+from nlm.io.video.containers import CONTAINERS
 
-__all__ = ["identify", "open_source", "reading"]
+__all__ = ["check_size", "identify", "open_source", "reading"]
 
-_HEAD = 32  # bytes that decide about the format
+_HEAD = 256  # bytes that decide about the format
 
 
 def open_source(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, BinaryIO, bool]:
@@ -32,10 +35,8 @@ def open_source(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, BinaryI
     else:
         name = str(getattr(source, "name", "<stream>"))
         owned = not source.seekable()
-        file = io.BytesIO(source.read()) if owned else source
-    file.seek(0)
-    empty = not file.read(1)
-    if empty:
+        file = buffered(source, _HEAD) if owned else source
+    if not _head(file):
         if owned:
             file.close()
         raise FileError(f"{name}: is empty (0 bytes); get a fresh copy of the picture")
@@ -53,10 +54,11 @@ def identify(name: str, file: BinaryIO, format: str | None) -> Format:
         If `format` is not known.
     """
     promised = by_name(format) if format is not None else by_suffix(name)
-    file.seek(0)
-    found = sniff(file.read(_HEAD))
+    found = sniff(_head(file))
+    if found is None and promised.is_video and Path(name).suffix:
+        return promised  # libav finds its way in damaged streams
     if found is not None:
-        return found
+        return promised if _same_container(found, promised) else found
     if promised is FALLBACK and Path(name).suffix:
         return FALLBACK
     what = f"is no {promised.title} picture" if promised is not FALLBACK else "is no picture"
@@ -65,6 +67,41 @@ def identify(name: str, file: BinaryIO, format: str | None) -> Format:
         f"{name}: {what}, its first bytes belong to none of {known}; "
         "check that the file is what its name says"
     )
+
+
+def _head(file: BinaryIO) -> bytes:
+    """The first bytes of a file that is at its beginning then, pipe or not."""
+    if isinstance(file, io.BufferedReader) and not file.seekable():
+        return file.peek(_HEAD)[:_HEAD]
+    file.seek(0)
+    head = file.read(_HEAD)
+    file.seek(0)
+    return head
+
+
+def _same_container(found: Format, promised: Format) -> bool:
+    """Whether a file name's suffix tells more than the content: MP4 or MOV, MKV or WebM."""
+    if not (found.is_video and promised.is_video):
+        return False
+    return CONTAINERS[found.name].demuxer == CONTAINERS[promised.name].demuxer
+
+
+def check_size(name: str, info: Info, max_pixels: int) -> None:
+    """Refuse what has no pixels, or more than are to be read.
+
+    Raises
+    ------
+    FileError
+    """
+    pixels = info.width * info.height
+    if pixels > max_pixels:
+        raise FileError(
+            f"{name}: has {info.width} x {info.height} = {pixels / 1e6:.0f} million pixels, "
+            f"at most {max_pixels / 1e6:.0f} million are read by default; "
+            f"if the file is no hoax, use: --max-pixels {pixels}"
+        )
+    if pixels <= 0:
+        raise FileError(f"{name}: has no pixels; get a fresh copy of the file")
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 
 from nlm.errors import FileError
-from nlm.io.base import Info
+from nlm.io.base import Info, Options
 from nlm.io.fallback import can_write
 from nlm.io.formats import FALLBACK, FORMATS, Format, by_name, by_suffix, titles
+from nlm.io.video.containers import CONTAINERS
 
 __all__ = ["check_target", "container_bits", "target_format"]
 
@@ -23,7 +25,9 @@ def target_format(target: str | PurePath, format: str | None = None) -> Format:
     return by_name(format) if format is not None else by_suffix(target)
 
 
-def check_target(info: Info, target: str | PurePath, format: str | None = None) -> list[str]:
+def check_target(
+    info: Info, target: str | PurePath, format: str | None = None, options: Options | None = None
+) -> list[str]:
     """Refuse a target that cannot hold a source's samples; list what else it cannot carry.
 
     Parameters
@@ -34,6 +38,8 @@ def check_target(info: Info, target: str | PurePath, format: str | None = None) 
         Name of the output, for its suffix and for messages.
     format : str, optional
         Name of the output's format; wins over the suffix.
+    options : Options, optional
+        Which codec a video is to have.
 
     Returns
     -------
@@ -59,7 +65,7 @@ def check_target(info: Info, target: str | PurePath, format: str | None = None) 
         able = [other for other in FORMATS if _misfit(info, other) is None]
         step = f"write {titles(able)} instead" if able else "no format that nlm writes can"
         raise FileError(f"{target}: {problem}; {step}")
-    return _losses(info, row)
+    return _losses(info, row) + _video_losses(info, target, row, options or Options())
 
 
 def container_bits(info: Info, row: Format) -> int | None:
@@ -72,7 +78,27 @@ def container_bits(info: Info, row: Format) -> int | None:
     return next((bits for bits in row.ints if bits >= info.bits), None)
 
 
+def _video_losses(info: Info, target: str | PurePath, row: Format, options: Options) -> list[str]:
+    if row.is_video:
+        from nlm.io.video.planning import plan
+
+        try:
+            return plan(info, row, options)[1]
+        except FileError as error:
+            raise FileError(f"{target}: {error}") from error
+    if any(one.name == info.format and one.is_video for one in FORMATS):
+        exact = ["the exact colours (YUV becomes RGB)"] if info.chroma is not None else []
+        return [*exact, "sound, subtitles and tags of the video"]
+    return []
+
+
 def _misfit(info: Info, row: Format) -> str | None:
+    if row.is_video and not info.clip:
+        return "a picture is no video"
+    if row.is_video and CONTAINERS[row.name].muxer is None:
+        return f"{row.title} is read, not written"
+    if info.chroma is not None and not row.is_video:
+        info = replace(info, channels=3)
     if container_bits(info, row) is None:
         if info.dtype.kind == "f":
             return f"{row.title} cannot hold {8 * info.dtype.itemsize}-bit float samples"

@@ -1,0 +1,61 @@
+"""Streams that cannot seek: read as they come where the format allows it, gathered first elsewhere.
+
+Videos flow, so that a pipe may run for hours; an MP4, whose index is at its end, is gathered in a
+temporary file; pictures are gathered in memory.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+from typing import BinaryIO
+
+from nlm.io.formats import sniff
+from nlm.io.video.containers import CONTAINERS
+
+__all__ = ["buffered"]
+
+
+def buffered(stream: BinaryIO, head: int) -> BinaryIO:
+    """A file that begins with the stream's first bytes again.
+
+    Parameters
+    ----------
+    stream : binary stream
+    head : int
+        Bytes that decide about the format.
+    """
+    start = stream.read(head)
+    row = sniff(start)
+    if row is None or not row.is_video:
+        return io.BytesIO(start + stream.read())
+    if CONTAINERS[row.name].flows:
+        return io.BufferedReader(_Headed(start, stream), 1 << 16)
+    gathered = tempfile.TemporaryFile()  # noqa: SIM115 - the reader closes it
+    gathered.write(start)
+    shutil.copyfileobj(stream, gathered)
+    return gathered
+
+
+class _Headed(io.RawIOBase):
+    """A stream with its first bytes put back."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head, self._stream = head, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if self._head:
+            count = min(len(buffer), len(self._head))
+            buffer[:count], self._head = self._head[:count], self._head[count:]
+            return count
+        data = (
+            self._stream.read1(len(buffer))
+            if hasattr(self._stream, "read1")
+            else (self._stream.read(len(buffer)))
+        )
+        buffer[: len(data)] = data
+        return len(data)

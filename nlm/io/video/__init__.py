@@ -1,0 +1,1 @@
+"""Videos in and out, stream by stream, through libav (PyAV); `containers` alone does without."""

@@ -1,0 +1,90 @@
+"""Whether a video file ends before it should, by the sizes that its container announces."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import BinaryIO
+
+__all__ = ["is_cut_short"]
+
+_SEGMENT = 0x18538067
+
+
+def is_cut_short(file: BinaryIO, demuxer: str) -> bool:
+    """Whether announced bytes are missing at the end; False where nothing is announced.
+
+    Parameters
+    ----------
+    file : binary file
+        Seekable; its position is restored.
+    demuxer : str
+        libav's name of the container.
+    """
+    ends = {"mov": _end_of_boxes, "matroska": _end_of_segment, "avi": _end_of_riff}.get(demuxer)
+    if ends is None:
+        return False
+    here = file.tell()
+    try:
+        size = file.seek(0, os.SEEK_END)
+        return ends(file, size) > size
+    except (struct.error, IndexError):
+        return True
+    finally:
+        file.seek(here)
+
+
+def _end_of_boxes(file: BinaryIO, size: int) -> int:
+    """ISO base media: boxes of 32-bit or 64-bit lengths one after the other."""
+    at = 0
+    while at < size:
+        file.seek(at)
+        head = file.read(16)
+        (length,) = struct.unpack_from(">I", head)
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", head, 8)
+        if length == 0:  # to the end of the file
+            return size
+        if length < 8:
+            return size
+        at += length
+    return at
+
+
+def _end_of_segment(file: BinaryIO, size: int) -> int:
+    """Matroska and WebM: the head, then one segment that holds everything."""
+    file.seek(0)
+    head = file.read(4096)
+    at = 0
+    while at < len(head):
+        mark, at = _number(head, at, keep_length=True)
+        length, at = _number(head, at, keep_length=False)
+        if length is None:
+            return size
+        assert mark is not None
+        if mark == _SEGMENT:
+            return at + length
+        at += length
+    return size
+
+
+def _number(data: bytes, at: int, keep_length: bool) -> tuple[int | None, int]:
+    """A variable-length number and where it ends; None = "unknown"."""
+    count = 9 - data[at].bit_length()
+    raw = int.from_bytes(data[at : at + count], "big")
+    bits = 7 * count
+    value = raw if keep_length else raw & ((1 << bits) - 1)
+    unknown = not keep_length and value == (1 << bits) - 1
+    return (None if unknown else value), at + count
+
+
+def _end_of_riff(file: BinaryIO, size: int) -> int:
+    """AVI: one or, beyond a gigabyte, several RIFF chunks."""
+    at = 0
+    while at + 8 <= size:
+        file.seek(at)
+        kind, length = struct.unpack("<4sI", file.read(8))
+        if kind != b"RIFF":
+            return size
+        at += 8 + length + length % 2
+    return at

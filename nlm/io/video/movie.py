@@ -1,0 +1,164 @@
+"""An open video file: its streams, what travels beside the pictures, and what is wrong with it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Stream
+from av.video.stream import VideoStream
+
+from nlm.io.span import Span
+from nlm.io.video.layout import Layout
+
+__all__ = ["Damage", "Movie", "seconds_of"]
+
+
+@dataclass
+class Damage:
+    """What was noticed while a video was read.
+
+    Attributes
+    ----------
+    frames : int
+        Frames that came out of the decoder.
+    corrupt : int
+        Those of them that the decoder had to patch.
+    lost : int
+        Packets that could not be decoded at all.
+    expected : int or None
+        Frames that the file announces or its time stamps have room for.
+    cut_short : bool
+        The file ends before it should.
+    """
+
+    frames: int = 0
+    corrupt: int = 0
+    lost: int = 0
+    expected: int | None = None
+    cut_short: bool = False
+
+    def __str__(self) -> str:
+        """In words; empty = all is well."""
+        if not (self.corrupt or self.lost or self.cut_short):
+            return ""
+        parts = []
+        if self.cut_short:
+            parts.append("it is cut short")
+        of = f" of {self.expected}" if self.expected and self.expected > self.frames else ""
+        parts.append(f"{self.frames}{of} frames could be read")
+        if self.corrupt:
+            parts.append(f"{self.corrupt} of them are damaged")
+        if self.lost:
+            parts.append(f"{self.lost} packets could not be decoded")
+        return ", ".join(parts)
+
+
+@dataclass
+class Movie:
+    """An open video file.
+
+    Attributes
+    ----------
+    container : InputContainer
+    stream : VideoStream
+        The pictures that are denoised.
+    layout : Layout
+        Of its frames.
+    span : Span or None
+        The part that is wanted; its time stamps then begin at 0.
+    passengers : deque of Packet
+        Packets of the other streams in the order of the file, put there as it is read.
+    carried : set of int
+        Indices of the streams whose packets somebody wants.
+    origin : Fraction
+        Time of the first wanted frame, where only a part is wanted.
+    end : Fraction or None
+        Time at which the last wanted frame has been shown, known when reading ends.
+    damage : Damage
+    """
+
+    container: InputContainer
+    stream: VideoStream
+    layout: Layout
+    span: Span | None = None
+    passengers: deque[Packet[Stream]] = field(default_factory=deque)
+    carried: set[int] = field(default_factory=set)
+    origin: Fraction = Fraction(0)
+    end: Fraction | None = None
+    damage: Damage = field(default_factory=Damage)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def codec(self) -> str:
+        """Of the pictures."""
+        return self.stream.codec_context.codec.canonical_name
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second, on average."""
+        return self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+
+    @property
+    def time_base(self) -> Fraction:
+        """The unit of the pictures' time stamps, in seconds."""
+        return self.stream.time_base or 1 / self.rate
+
+    @property
+    def seconds(self) -> Fraction | None:
+        """How long the pictures last, by the headers."""
+        if self.stream.duration:
+            return self.stream.duration * self.time_base
+        if self.container.duration:
+            return Fraction(self.container.duration, av.time_base)
+        return None
+
+    @property
+    def others(self) -> list[Stream]:
+        """The streams that can be copied; MP4's tracks of chapters and time codes are made anew."""
+        return [
+            one
+            for one in self.container.streams
+            if one.index != self.stream.index
+            and one.discard != Discard.all
+            and not (one.type == "data" and "timecode" in one.metadata)
+        ]
+
+    def picture(self, index: int) -> bytes | None:
+        """The cover picture of a stream, taken from what has been read: it comes first."""
+        with self.lock:
+            for packet in self.passengers:
+                if packet.stream.index == index:
+                    self.passengers.remove(packet)
+                    return bytes(packet)
+        return None
+
+    def board(self, packet: Packet[Stream]) -> None:
+        """Take a packet of another stream along, if somebody wants it."""
+        if packet.size and packet.stream.index in self.carried:
+            with self.lock:
+                self.passengers.append(packet)
+
+    def leave(self, until: Fraction | None, mux: Callable[[Packet[Stream]], None]) -> None:
+        """Hand on the packets that are due before a time, all for None."""
+        while True:
+            with self.lock:
+                if not self.passengers:
+                    return
+                due = seconds_of(self.passengers[0])
+                if until is not None and due is not None and due >= until:
+                    return
+                packet = self.passengers.popleft()
+            mux(packet)
+
+
+def seconds_of(packet: Packet[Stream]) -> Fraction | None:
+    """When a packet is due."""
+    stamp = packet.dts if packet.pts is None else packet.pts
+    return None if stamp is None else stamp * Fraction(packet.time_base)

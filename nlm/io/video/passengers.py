@@ -1,0 +1,156 @@
+"""Streams that are copied as they are: sound, subtitles, cover pictures, fonts, time codes."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+
+import av
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+
+from nlm.io.video.movie import Movie, seconds_of
+
+__all__ = ["Passengers", "refused"]
+
+_STALE = ("bps", "number_of_", "_statistics", "duration", "encoder", "vendor_id")
+"""Beginnings of tags that describe coded data and would be wrong of a stream coded anew."""
+
+_COMMON = {
+    "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright",
+    "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "grouping",
+    "creation_time", "location",
+}  # fmt: skip
+"""Tags that MP4 has atoms of its own for."""
+
+_OWN = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+"""Tags of a file that its muxer writes itself."""
+
+
+def refused(movie: Movie, muxer: str) -> list[Stream]:
+    """Streams beside the pictures that a container does not take: it is asked, one by one."""
+    return [stream for stream in movie.others if not _is_taken(stream, muxer)]
+
+
+def _is_taken(stream: Stream, muxer: str) -> bool:
+    if stream.type == "unknown":
+        return False
+    if _is_cover(stream) and muxer == "matroska":
+        return True  # as an attachment
+    try:
+        with av.open(io.BytesIO(), "w", format=muxer) as trial:
+            copied = trial.add_stream_from_template(stream, opaque=True)
+            copied.metadata.update(copied_tags(stream))
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _is_cover(stream: Stream) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def describe(stream: Stream) -> str:
+    """In words: "audio stream 1 (aac)"."""
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else stream.name
+    return f"{stream.type} stream {stream.index} ({codec or 'unknown'})"
+
+
+def file_tags(movie: Movie) -> dict[str, str]:
+    """The tags of a file that its copy is to have."""
+    tags = movie.container.metadata
+    return {key: value for key, value in tags.items() if key.lower() not in _OWN}
+
+
+def needs_free_tags(movie: Movie) -> bool:
+    """Whether MP4 and MOV must hold tags beyond their own, which leaves no room for a cover."""
+    known = {key.lower() for key in file_tags(movie)} <= _COMMON
+    return not known and not any(_is_cover(stream) for stream in movie.others)
+
+
+def copied_tags(stream: Stream) -> dict[str, str]:
+    """The tags of a stream that its copy is to have: MP4 calls a title it reads "name"."""
+    names = {"name": "title"} if "title" not in stream.metadata else {}
+    return {names.get(key, key): value for key, value in stream.metadata.items()}
+
+
+def coded_tags(stream: Stream) -> dict[str, str]:
+    """The tags of a stream that its denoised version is to have."""
+    tags = copied_tags(stream)
+    return {key: value for key, value in tags.items() if not key.lower().startswith(_STALE)}
+
+
+class Passengers:
+    """The copied streams of one output.
+
+    Parameters
+    ----------
+    movie : Movie
+        The source.
+    output : OutputContainer
+    """
+
+    def __init__(self, movie: Movie, output: OutputContainer) -> None:
+        self._movie, self._output = movie, output
+        self._streams: dict[int, Stream] = {}
+        self._last: dict[int, int] = {}
+
+    def add(self, stream: Stream) -> None:
+        """Add a stream of the source to the output."""
+        if _is_cover(stream) and self._output.format.name == "matroska":
+            self._attach(stream)
+            return
+        copied = self._output.add_stream_from_template(stream, opaque=True)
+        copied.metadata.update(copied_tags(stream))
+        copied.disposition = stream.disposition
+        self._streams[stream.index] = copied
+
+    def _attach(self, stream: Stream) -> None:
+        picture = self._movie.picture(stream.index)
+        kind = "jpeg" if stream.codec_context.codec.canonical_name == "mjpeg" else "png"
+        name = stream.metadata.get("filename", f"cover.{kind}")
+        if picture is not None:
+            self._output.add_attachment(
+                name, stream.metadata.get("mimetype", f"image/{kind}"), picture
+            )
+
+    def write(self, until: Fraction | None) -> None:
+        """Write what is due before a time of the source, all for None."""
+        self._movie.leave(until, self._mux)
+
+    def _mux(self, packet: Packet[Stream]) -> None:
+        movie, index = self._movie, packet.stream.index
+        copied = self._streams[index]
+        if packet.dts is None:
+            packet.dts = packet.pts if packet.pts is not None else 0
+            packet.pts = packet.dts
+        if movie.span is not None and not self._move(packet):
+            return
+        if packet.dts <= self._last.get(index, packet.dts - 1) and copied.type == "audio":
+            return  # time runs backwards in a damaged file; containers refuse that
+        self._last[index] = packet.dts
+        packet.stream = copied
+        self._output.mux_one(packet)
+
+    def _move(self, packet: Packet[Stream]) -> bool:
+        """Count time from the first wanted frame; False for what lies outside the part."""
+        movie, unit = self._movie, Fraction(packet.time_base)
+        if _is_cover(packet.stream):
+            return True
+        begins = seconds_of(packet) or Fraction(0)
+        ends = begins + (packet.duration or 0) * unit
+        if movie.end is not None and begins >= movie.end:
+            return False
+        shift = round(movie.origin / unit)
+        if begins < movie.origin:  # sound begins a packet later, a subtitle is shortened
+            if packet.stream.type != "subtitle" or ends <= movie.origin:
+                return False
+            packet.duration = round(ends / unit) - shift
+            packet.pts = packet.dts = shift
+        if packet.pts is not None:
+            packet.pts -= shift
+        if packet.dts is not None:
+            packet.dts -= shift
+        return True

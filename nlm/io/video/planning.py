@@ -1,0 +1,47 @@
+"""What a video is going to be coded with, and what will be lost, before any work."""
+
+from __future__ import annotations
+
+import av
+
+from nlm.io.base import Info, Options
+from nlm.io.formats import Format
+from nlm.io.video.codecs import Choice, Source, choose
+from nlm.io.video.containers import CONTAINERS
+from nlm.io.video.foreign import foreign_layout
+from nlm.io.video.movie import Movie
+from nlm.io.video.passengers import describe, refused
+
+__all__ = ["plan"]
+
+
+def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
+    """The encoder for a source's frames in a container, and what will be lost, in words.
+
+    Raises
+    ------
+    FileError
+        If the container cannot hold the frames.
+    UsageError
+        If the options do not fit the encoder.
+    """
+    box = CONTAINERS[row.name]
+    movie = info.metadata.native if isinstance(info.metadata.native, Movie) else None
+    layout = movie.layout if movie else foreign_layout(info)
+    muxer = box.muxer or ""
+    supported = box.encoders or frozenset(_encoders(muxer))
+    source = Source()
+    if movie:
+        source = Source(movie.codec, movie.stream.profile, movie.stream.codec_context.pix_fmt)
+    choice = choose(source, layout, (info.width, info.height), supported, options)
+    losses = list(choice.losses)
+    if options.quality is not None:
+        losses.append("--quality (video has --crf)")
+    if movie:
+        losses += [describe(stream) for stream in refused(movie, muxer)]
+    return choice, losses
+
+
+def _encoders(muxer: str) -> set[str]:
+    with av.open("/dev/null", "w", format=muxer) as trial:
+        return trial.supported_codecs

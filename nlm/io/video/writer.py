@@ -1,0 +1,253 @@
+"""Videos out: denoised frames coded anew, everything else copied."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from fractions import Fraction
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.sidedata.sidedata import Type
+from av.video.stream import VideoStream
+
+from nlm.errors import FileError
+from nlm.io.base import Frame, Info, Options
+from nlm.io.formats import Format
+from nlm.io.output import Output, PathOrStream, writing
+from nlm.io.video.containers import CONTAINERS
+from nlm.io.video.foreign import TICKS, foreign_frame, foreign_layout, rate_of, rearranged
+from nlm.io.video.hdr import hdr_options
+from nlm.io.video.layout import put_planes
+from nlm.io.video.matroska import HOLD, set_display_size
+from nlm.io.video.movie import Movie
+from nlm.io.video.passengers import Passengers, coded_tags, file_tags, needs_free_tags, refused
+from nlm.io.video.planning import plan
+
+__all__ = ["VideoWriter"]
+
+COUNTING = {"mpeg4", "mpeg2video", "mpeg1video"}
+"""Encoders whose unit of time is the frame: they are given numbers, time stamps come afterwards."""
+
+
+class VideoWriter:
+    """A video file being written; it appears whole when the context ends without an error.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    losses : list of str
+        What the file cannot carry over from the source, in words.
+    """
+
+    def __init__(
+        self, target: PathOrStream, name: str, info: Info, row: Format, options: Options
+    ) -> None:
+        self.name = name
+        self._info, self._row, self._options = info, row, options
+        self._box = CONTAINERS[row.name]
+        self._choice, self.losses = plan(info, row, options)
+        self._muxer = self._box.muxer or ""
+        native = info.metadata.native
+        self._movie = native if isinstance(native, Movie) else None
+        self._layout = self._movie.layout if self._movie else foreign_layout(info)
+        if self._movie:
+            left = {stream.index for stream in refused(self._movie, self._muxer)}
+            self._movie.carried = {one.index for one in self._movie.others} - left
+        self._output = Output(target, direct=True)
+        self._container: OutputContainer | None = None
+        self._passengers: Passengers | None = None
+        self._stamps: deque[int] = deque()
+        self._stamp, self._clock = -1, 0.0
+        self._aspect: Fraction | None = None
+        self._written = 0
+        if self._output.path is None and not self._box.pours:
+            self._output.discard()
+            raise FileError(f"{name}: {row.title} cannot be written to a pipe; use: --format mkv")
+
+    def write(self, frame: Frame) -> None:
+        """Append a frame: its samples, with the time stamp and side data of the source's.
+
+        Raises
+        ------
+        FileError
+            If it cannot be written.
+        """
+        with writing(self.name, self._row):
+            picture = self._picture(frame)
+            if picture.format.name != self._choice.pixels:
+                picture = rearranged(picture, self._layout, self._choice.pixels)
+            if self._container is None:
+                self._container = self._start(picture)
+            stamp, unit = picture.pts or 0, picture.time_base or TICKS
+            if self._passengers:
+                self._passengers.write(stamp * unit)
+            self._encode(picture, stamp, unit)
+            self._written += 1
+
+    def _picture(self, frame: Frame) -> av.VideoFrame:
+        if self._movie is None:
+            return self._foreign_picture(frame)
+        picture: av.VideoFrame = frame.native
+        put_planes(picture, self._layout, frame.planes, frame.alpha)
+        picture.pict_type = 0
+        return picture
+
+    def _foreign_picture(self, frame: Frame) -> av.VideoFrame:
+        """A picture with the time at which it is shown."""
+        picture = foreign_frame(frame, self._layout)
+        if frame.duration is None or self._options.fps:
+            picture.pts, picture.time_base = self._written, 1 / rate_of(self._options.fps)
+        else:
+            picture.pts, picture.time_base = round(self._clock / TICKS), TICKS
+            self._clock += max(frame.duration, 0.001)
+        return picture
+
+    def _start(self, first: av.VideoFrame) -> OutputContainer:
+        path = self._output.path
+        os.environ.setdefault("SVT_LOG", "1")  # errors only
+        container = av.open(
+            f"file:{path}" if path else self._output.file,
+            "w",
+            format=self._muxer,
+            container_options=self._container_options(),
+        )
+        if self._movie is None:
+            self._stream = self._add_pictures(container, first)
+            return container
+        container.metadata.update(file_tags(self._movie))
+        self._passengers = Passengers(self._movie, container)
+        for stream in self._movie.container.streams:
+            if stream.index == self._movie.stream.index:
+                self._stream = self._add_pictures(container, first)
+            elif stream.index in self._movie.carried:
+                self._passengers.add(stream)
+        container.set_chapters(_chapters(self._movie))
+        return container
+
+    def _container_options(self) -> dict[str, str]:
+        if self._muxer == "yuv4mpegpipe":
+            return {"strict": "-1"}  # more than 8 bits
+        if self._muxer not in ("mp4", "mov"):
+            return {}
+        if self._output.path is None:
+            return {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        flags = "+faststart"
+        if self._movie and needs_free_tags(self._movie):
+            flags += "+use_metadata_tags"
+        return {"movflags": flags}
+
+    def _add_pictures(self, container: OutputContainer, first: av.VideoFrame) -> VideoStream:
+        movie, choice = self._movie, self._choice
+        rate = movie.rate if movie else rate_of(self._options.fps)
+        options = dict(choice.options)
+        for key, value in hdr_options(choice.encoder, first).items():
+            options[key] = f"{options[key]}:{value}" if key in options else value
+        stream = container.add_stream(choice.encoder, rate, options)  # type: ignore[call-overload]
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = first.width, first.height, choice.pixels
+        self._unit = first.time_base or TICKS
+        if self._box.constant_rate:
+            self._unit = 1 / rate
+        self._counts = choice.encoder in COUNTING
+        context.time_base = 1 / rate if self._counts else self._unit
+        stream.time_base = self._unit
+        if self._options.threads:
+            context.thread_count = self._options.threads
+        _copy_colours(first, context)
+        if movie is None:
+            return stream
+        stream.metadata.update(coded_tags(movie.stream))
+        stream.disposition = movie.stream.disposition
+        aspect = movie.stream.sample_aspect_ratio
+        if aspect:
+            context.sample_aspect_ratio = aspect
+        if aspect not in (None, 0, 1) and self._muxer in ("matroska", "webm"):
+            self._aspect = aspect
+            stream.metadata["title"] = stream.metadata.get("title", "") + HOLD
+        context.field_order = movie.stream.codec_context.field_order
+        if first.interlaced_frame:
+            context.flags |= av.codec.context.Flags.interlaced_dct
+            context.flags |= av.codec.context.Flags.interlaced_me
+        matrix = first.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+        if matrix is not None:
+            stream.set_display_matrix(np.frombuffer(bytes(matrix), np.int32).tolist())
+        return stream
+
+    def _encode(self, picture: av.VideoFrame, stamp: int, unit: Fraction) -> None:
+        if self._movie:
+            stamp -= round(self._movie.origin / unit)
+        if unit != self._unit:
+            stamp = max(round(stamp * unit / self._unit), self._stamp + 1)
+        self._stamp = picture.pts = stamp
+        picture.time_base = self._unit
+        if self._counts:
+            self._stamps.append(stamp)
+            picture.pts, picture.time_base = self._written, self._stream.codec_context.time_base
+        self._mux(picture)
+
+    def _mux(self, picture: av.VideoFrame | None) -> None:
+        assert self._container is not None
+        for packet in self._stream.encode_lazy(picture):
+            if self._counts:
+                packet.pts = packet.dts = self._stamps.popleft()
+                packet.time_base, packet.duration = self._unit, 0
+            self._container.mux_one(packet)
+
+    def commit(self) -> None:
+        """Complete the file and put it in its place."""
+        if self._container is None:
+            raise FileError(f"{self.name}: no frame to write; the source has none")
+        with writing(self.name, self._row):
+            self._mux(None)
+            if self._passengers:
+                self._passengers.write(None)
+            self._container.close()
+            if self._aspect and self._output.path:
+                size = (self._info.width, self._info.height)
+                set_display_size(self._output.path, size, self._aspect)
+        self._output.commit()
+
+    def discard(self) -> None:
+        """Leave no trace."""
+        self._output.discard()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        partial = self._options.keep_partial and self._written
+        if kind is not None and not partial:
+            self.discard()
+            return
+        try:
+            self.commit()
+        except BaseException:
+            self.discard()
+            raise
+
+
+def _copy_colours(first: av.VideoFrame, context: Any) -> None:
+    context.color_range = first.color_range
+    context.color_primaries = first.color_primaries
+    context.color_trc = first.color_trc
+    context.colorspace = first.colorspace
+
+
+def _chapters(movie: Movie) -> list[Any]:
+    """The chapters, cut and moved where only a part is wanted."""
+    kept = []
+    for chapter in movie.container.chapters():
+        unit = chapter["time_base"] or Fraction(1)
+        shift = round(movie.origin / unit)
+        if chapter["end"] > shift:
+            start = max(0, chapter["start"] - shift)
+            kept.append({**chapter, "start": start, "end": chapter["end"] - shift})
+    return kept

@@ -1,0 +1,115 @@
+"""Reading ahead and writing behind in threads of their own, a bounded number of items at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable
+from queue import Empty, Full, Queue
+from typing import Generic, TypeVar
+
+__all__ = ["Behind", "ahead"]
+
+Item = TypeVar("Item")
+
+PATIENCE = 0.1
+"""Seconds between two looks at whether the other side is still there."""
+
+
+class _End:
+    """Marks the end of a queue, with the error that caused it."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def ahead(items: Iterable[Item], count: int) -> Generator[Item, None, None]:
+    """The same items, up to `count` of them made in advance in another thread.
+
+    Errors come out where the item would have. Closing the iterator ends the thread.
+    """
+    queue: Queue[Item | _End] = Queue(count)
+    stop = threading.Event()
+
+    def put(item: Item | _End) -> bool:
+        while not stop.is_set():
+            try:
+                queue.put(item, timeout=PATIENCE)
+            except Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put(item):
+                    return
+        except BaseException as error:
+            put(_End(error))
+        else:
+            put(_End())
+
+    thread = threading.Thread(target=work, name="nlm-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = queue.get()
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+class Behind(Generic[Item]):
+    """Hands items to a function in another thread; `put` waits while `count` are due.
+
+    Use as a context manager: leaving it waits for the rest, or, after an error, drops it. An error
+    of the function comes out of the next `put` or at the end.
+    """
+
+    def __init__(self, consume: Callable[[Item], None], count: int) -> None:
+        self._consume = consume
+        self._queue: Queue[Item | _End] = Queue(count)
+        self._dropped = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="nlm-behind", daemon=True)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                item = self._queue.get(timeout=PATIENCE)
+            except Empty:
+                if self._dropped.is_set():
+                    return
+                continue
+            if isinstance(item, _End) or self._dropped.is_set():
+                return
+            if self._error is not None:
+                continue
+            try:
+                self._consume(item)
+            except BaseException as error:
+                self._error = error
+
+    def put(self, item: Item) -> None:
+        """Hand over an item."""
+        if self._error is not None:
+            raise self._error
+        self._queue.put(item)
+
+    def __enter__(self) -> Behind[Item]:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._dropped.set()
+        else:
+            self._queue.put(_End())
+        self._thread.join()
+        if kind is None and self._error is not None:
+            raise self._error

@@ -1,0 +1,512 @@
+"""Videos through the whole pipeline: what comes in goes out."""
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from av.sidedata.sidedata import Type
+from PIL import Image
+
+import nlm
+from nlm.io import Options, Span, open_reader
+from nlm.pipeline import denoise_file
+from nlm.settings import Settings
+from tests.clips import about, frame_of, make_video, packets_of, read_video, texture
+from tests.conftest import noisy
+
+OFF = Settings(sigma=0.0)
+EXACT = Settings(sigma=0.0, options=Options(lossless=True))
+
+
+KINDS = [  # name, codec, pixels, lossless codec
+    ("h264.mp4", "libx264", "yuv420p", False),
+    ("h264_10.mkv", "libx264", "yuv422p10le", False),
+    ("h264_gray.mkv", "libx264", "gray", False),
+    ("hevc10.mp4", "libx265", "yuv420p10le", False),
+    ("hevc12.mkv", "libx265", "yuv444p12le", False),
+    ("vp9.webm", "libvpx-vp9", "yuv420p", False),
+    ("vp9_444.mkv", "libvpx-vp9", "yuv444p", False),
+    ("av1.mkv", "libsvtav1", "yuv420p10le", False),
+    ("ffv1.mkv", "ffv1", "yuv422p12le", True),
+    ("ffv1_rgb.mkv", "ffv1", "gbrp10le", True),
+    ("ffv1_gray.mkv", "ffv1", "gray16le", True),
+    ("ffv1_alpha.mkv", "ffv1", "yuva420p10le", True),
+    ("prores.mov", "prores_ks", "yuv422p10le", False),
+    ("mjpeg.avi", "mjpeg", "yuvj422p", False),
+    ("mpeg4.avi", "mpeg4", "yuv420p", False),
+    ("mpeg2.mpg", "mpeg2video", "yuv420p", False),
+    ("h264.ts", "libx264", "yuv420p", False),
+    ("raw.y4m", "rawvideo", "yuv422p", True),
+    ("packed.avi", "rawvideo", "yuyv422", True),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "pixels", "exact"), KINDS, ids=[k[0] for k in KINDS])
+def test_codec_depth_size_and_times_stay(tmp_path, name, codec, pixels, exact):
+    size = (272, 128) if codec == "libsvtav1" else (64, 48)
+    options = {"strict": "-1"} if name.endswith("y4m") else {}
+    if codec == "libx265":
+        options["x265-params"] = "log-level=error"
+    if pixels == "yuyv422":  # made from planar frames
+        make_packed(tmp_path / name)
+    else:
+        make_video(tmp_path / name, codec=codec, pixels=pixels, size=size, options=options, count=8)
+    result = denoise_file(tmp_path / name, tmp_path / f"out_{name}", OFF)
+    assert (result.status, result.frames, result.losses) == ("ok", 8, ())
+    before, after = about(tmp_path / name), about(tmp_path / f"out_{name}")
+    for key in ("size", "pixels", "rate", "colours", "aspect", "streams"):
+        assert before[key] == after[key], key
+    times, frames, _ = read_video(tmp_path / name)
+    new_times, new_frames, _ = read_video(tmp_path / f"out_{name}")
+    assert times == new_times
+    for old, new in zip(frames, new_frames, strict=True):
+        for a, b in zip(old, new, strict=True):
+            peak = 255 if a.dtype == np.uint8 else max(float(a.max()), 1023)
+            off = np.abs(a.astype(float) - b).mean() / peak
+            assert off == 0 if exact else off < 0.008
+
+
+def make_packed(path):
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("rawvideo", 25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuyv422"
+        for index, luma in enumerate(texture(48, 64, 8)):
+            frame = frame_of(luma, "yuv422p").reformat(format="yuyv422")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p10le", "yuv444p"])
+def test_samples_pass_bit_for_bit(tmp_path, pixels):
+    """The way through nlm without coding loss: no RGB, no change of range, no padding."""
+    make_video(tmp_path / "a.mkv", codec="ffv1", pixels=pixels, size=(66, 34))
+    denoise_file(tmp_path / "a.mkv", tmp_path / "b.mkv", OFF)
+    make_video(tmp_path / "c.mp4", pixels=pixels, size=(66, 34), colours=(1, 9, 16, 9))
+    denoise_file(tmp_path / "c.mp4", tmp_path / "d.mp4", EXACT)
+    for one, other in (("a.mkv", "b.mkv"), ("c.mp4", "d.mp4")):
+        _, frames, _ = read_video(tmp_path / one)
+        _, copies, _ = read_video(tmp_path / other)
+        assert len(frames) == len(copies) == 12
+        for a, b in zip(frames, copies, strict=True):
+            assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov"])
+def test_everything_else_is_kept(tmp_path, suffix):
+    rich = suffix == "mkv"
+    make_video(
+        tmp_path / f"a.{suffix}", audio="flac" if rich else "aac", subtitles=rich, font=rich,
+        chapters=True, aspect=Fraction(4, 3), colours=(1, 9, 16, 9), rotation=90,
+        tags={"title": "Holiday", "comment": "by the sea"}, pixels="yuv420p10le",
+    )  # fmt: skip
+    denoise_file(tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}", OFF)
+    before, after = about(tmp_path / f"a.{suffix}"), about(tmp_path / f"b.{suffix}")
+    assert before == after
+    assert before["rotation"] == 90
+    assert before["chapters"]
+    assert [one[0] for one in before["streams"]][:2] == ["video", "audio"]
+    for kind in ("audio", "subtitle"):
+        packets = packets_of(tmp_path / f"a.{suffix}", kind)
+        assert packets == packets_of(tmp_path / f"b.{suffix}", kind)
+        assert packets or (kind == "subtitle" and not rich)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_cover_picture(tmp_path, suffix):
+    picture = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture, "PNG")
+    make_video(tmp_path / "a.mp4", audio="aac")
+    with_cover(tmp_path / "a.mp4", picture.getvalue())
+    denoise_file(tmp_path / "a.mp4", tmp_path / f"b.{suffix}", OFF)
+    denoise_file(tmp_path / f"b.{suffix}", tmp_path / f"c.{suffix}", OFF)
+    for name in ("a.mp4", f"b.{suffix}", f"c.{suffix}"):
+        with av.open(str(tmp_path / name)) as container:
+            covers = [one for one in container.streams if int(one.disposition) & 1024]
+            assert len(covers) == 1
+            packets = [bytes(one) for one in container.demux(covers[0]) if one.size]
+        assert packets == [picture.getvalue()]
+        assert len(read_video(tmp_path / name)[0]) == 12
+
+
+def with_cover(path, data):
+    whole = path.with_name("plain.mp4")
+    path.rename(whole)
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        copies = [target.add_stream_from_template(one, opaque=True) for one in source.streams]
+        cover = target.add_stream("png", 1)
+        cover.width = cover.height = 8
+        cover.pix_fmt = "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        packet = av.Packet(data)
+        packet.stream, packet.time_base = cover, Fraction(1, 90000)
+        packet.pts = packet.dts = 0
+        target.mux(packet)
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                target.mux(packet)
+
+
+def test_interlaced_video_with_a_time_code(tmp_path):
+    with av.open(str(tmp_path / "a.mov"), "w") as out:
+        stream = out.add_stream("libx264", 25, options={"flags": "+ildct+ilme"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.metadata["timecode"] = "01:00:00:00"
+        for index, luma in enumerate(texture(48, 64, 5)):
+            frame = frame_of(luma, "yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    denoise_file(tmp_path / "a.mov", tmp_path / "b.mov", OFF)
+    for name in ("a.mov", "b.mov"):
+        with av.open(str(tmp_path / name)) as container:
+            assert next(container.decode(video=0)).interlaced_frame
+            assert container.streams.video[0].metadata["timecode"] == "01:00:00:00"
+            assert [one.type for one in container.streams] == ["video", "data"]
+
+
+@pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(8, 9)])
+@pytest.mark.parametrize("title", [None, "The pictures"])
+@pytest.mark.parametrize("codec", ["ffv1", "libvpx-vp9"])
+def test_shape_of_pixels_where_only_matroska_holds_it(tmp_path, codec, title, aspect):
+    make_video(tmp_path / "a.mp4", aspect=aspect, size=(72, 48), audio="aac", count=3)
+    if title:
+        retitle(tmp_path / "a.mp4", title)
+    told = Settings(sigma=0.0, options=Options(codec=codec))
+    denoise_file(tmp_path / "a.mp4", tmp_path / "b.mkv", told)
+    denoise_file(tmp_path / "b.mkv", tmp_path / "c.mkv", told)
+    for name in ("b.mkv", "c.mkv"):
+        seen = about(tmp_path / name)
+        assert seen["aspect"] == aspect
+        assert seen["streams"][0][3].get("title") == title
+        assert len(read_video(tmp_path / name)[0]) == 3
+        assert len(packets_of(tmp_path / name, "audio")) > 3
+
+
+def retitle(path, title):
+    whole = path.with_name("untitled.mp4")
+    path.rename(whole)
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        copies = []
+        for stream in source.streams:
+            copies.append(target.add_stream_from_template(stream, opaque=True))
+        copies[0].metadata["title"] = title
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                target.mux(packet)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
+def test_variable_frame_rate(tmp_path, suffix):
+    unit = Fraction(1, 90000)
+    stamps = [0, 3600, 5400, 18000, 18090, 27000, 90000, 99000]
+    make_video(tmp_path / f"a.{suffix}", count=8, stamps=stamps, unit=unit)
+    denoise_file(tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}", OFF)
+    before, _, _ = read_video(tmp_path / f"a.{suffix}")
+    after, _, _ = read_video(tmp_path / f"b.{suffix}")
+    assert before == after
+    assert len(set(np.diff([float(one) for one in before]).round(3))) > 3
+
+
+def test_hdr_metadata_reaches_the_new_file(tmp_path):
+    display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    told = f"log-level=error:hdr10=1:master-display={display}:max-cll=1000,400"
+    make_video(
+        tmp_path / "a.mkv", codec="libx265", pixels="yuv420p10le", colours=(1, 9, 16, 9),
+        options={"x265-params": told},
+    )  # fmt: skip
+    denoise_file(tmp_path / "a.mkv", tmp_path / "b.mkv", OFF)
+    denoise_file(
+        tmp_path / "a.mkv", tmp_path / "c.mkv", Settings(sigma=0.0, options=Options(codec="h264"))
+    )
+    wanted = hdr(tmp_path / "a.mkv")
+    assert None not in wanted
+    assert wanted == hdr(tmp_path / "b.mkv") == hdr(tmp_path / "c.mkv")
+
+
+def hdr(path):
+    with av.open(str(path)) as container:
+        data = next(container.decode(video=0)).side_data
+        kinds = (Type.MASTERING_DISPLAY_METADATA, Type.CONTENT_LIGHT_LEVEL)
+        return [
+            None if data.get(kind) is None else fractions(bytes(data.get(kind))) for kind in kinds
+        ]
+
+
+def fractions(data):
+    numbers = np.frombuffer(data, np.int32).tolist()
+    if len(numbers) < 20:
+        return numbers
+    return [a / b for a, b in zip(numbers[:20:2], numbers[1:20:2], strict=True)]
+
+
+@pytest.mark.parametrize("size", [(65, 49), (64, 49), (65, 48)])
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "ffv1"), ("a.webm", "libvpx-vp9")])
+def test_odd_sizes_stay(tmp_path, size, name, codec):
+    make_video(tmp_path / name, codec=codec, size=size, count=3)
+    denoise_file(tmp_path / name, tmp_path / f"b_{name}", OFF)
+    assert about(tmp_path / f"b_{name}")["size"] == size
+    result = denoise_file(
+        tmp_path / name, tmp_path / "c.mp4", Settings(sigma=0.0, options=Options(codec="h264"))
+    )
+    assert about(tmp_path / "c.mp4")["size"] == size
+    assert result.losses == ()  # 4:4:4 holds the same chroma
+    _, frames, _ = read_video(tmp_path / name)
+    _, copies, _ = read_video(tmp_path / "c.mp4")
+    full = copies[0][1]  # of the same size as luma along odd axes, at least
+    rows, columns = (round(size[1] / full.shape[0]), round(size[0] / full.shape[1]))
+    chroma = full[:: 2 // rows, :: 2 // columns].astype(int)
+    assert np.abs(chroma - frames[0][1]).mean() < 2
+
+
+class TestNoise:
+    @pytest.mark.parametrize("pixels", ["yuv420p", "gray10le", "gbrp10le"])
+    def test_noise_is_found_and_taken_away(self, tmp_path, pixels):
+        clean = texture(96, 128, 6, step=0)
+        clip = noisy(clean, 15 / 255)
+        make_video(tmp_path / "a.mkv", codec="ffv1", pixels=pixels, clip=clip, size=(128, 96))
+        result = denoise_file(tmp_path / "a.mkv", tmp_path / "b.mkv")
+        assert result.sigma == pytest.approx(15, rel=0.25)
+        assert (result.status, result.frames, result.height) == ("ok", 6, 96)
+        if pixels == "yuv420p":  # chroma has no noise
+            assert result.sigma_channels[1] < 3
+        before, after = (read_video(tmp_path / name)[1] for name in ("a.mkv", "b.mkv"))
+        full = 255 if "10" not in pixels else 1023
+        wanted = clean[3, :, :, 0] * full
+        noise, rest = (np.std(frames[3][0] - wanted) for frames in (before, after))
+        assert rest < 0.6 * noise
+
+    def test_sigma_counts_code_values_of_8_bits_whatever_the_depth(self, tmp_path):
+        clip = noisy(texture(64, 64, 2, step=0), 20 / 255)
+        make_video(tmp_path / "a.mkv", codec="ffv1", pixels="gray", clip=clip, size=(64, 64))
+        make_video(tmp_path / "b.mkv", codec="ffv1", pixels="gray12le", clip=clip, size=(64, 64))
+        done = []
+        for name, full in (("a", 255), ("b", 4095)):
+            target = tmp_path / f"{name}_out.mkv"
+            denoise_file(tmp_path / f"{name}.mkv", target, Settings(sigma=20 / 255))
+            done.append(read_video(target)[1][0][0] / full)
+        assert np.abs(done[0] - done[1]).mean() < 1 / 255
+
+    def test_one_level_for_each_scene(self, tmp_path):
+        quiet = noisy(texture(64, 96, 8), 5 / 255)
+        loud = noisy(np.swapaxes(texture(96, 64, 8), 1, 2)[:, ::-1] ** 3, 25 / 255)
+        clip = np.concatenate([quiet, loud])
+        make_video(tmp_path / "a.mkv", codec="ffv1", pixels="gray", clip=clip, size=(96, 64))
+        result = denoise_file(tmp_path / "a.mkv", tmp_path / "b.mkv")
+        assert result.sigma == pytest.approx(15, rel=0.25)  # the mean of the two
+
+    def test_transparent_and_opaque_alpha(self, tmp_path):
+        make_video(tmp_path / "a.mkv", codec="ffv1", pixels="yuva420p", count=2)
+        denoise_file(tmp_path / "a.mkv", tmp_path / "b.mkv", Settings(sigma=20 / 255))
+        before, after = (read_video(tmp_path / name)[1] for name in ("a.mkv", "b.mkv"))
+        assert np.array_equal(before[0][3], after[0][3])
+        assert not np.array_equal(before[0][0], after[0][0])
+
+    def test_growing_noise_is_refused_for_yuv(self, tmp_path):
+        make_video(tmp_path / "a.mkv", count=2)
+        with pytest.raises(nlm.FileError, match="Gaussian"):
+            denoise_file(
+                tmp_path / "a.mkv", tmp_path / "b.mkv", Settings(noise_model="poisson-gaussian")
+            )
+        assert not (tmp_path / "b.mkv").exists()
+
+
+class TestDamage:
+    def cut(self, source, target, share):
+        data = source.read_bytes()
+        target.write_bytes(data[: int(len(data) * share)])
+
+    def test_truncated_mp4_with_its_index_at_the_end(self, tmp_path):
+        make_video(tmp_path / "a.mp4")
+        self.cut(tmp_path / "a.mp4", tmp_path / "b.mp4", 0.6)
+        with pytest.raises(nlm.FileError, match=r"b\.mp4.*cut short.*get a fresh copy"):
+            denoise_file(tmp_path / "b.mp4", tmp_path / "c.mp4", OFF)
+        assert not (tmp_path / "c.mp4").exists()
+
+    @pytest.mark.parametrize(
+        ("name", "options"), [("a.mkv", {}), ("a.mp4", {"movflags": "faststart"}), ("a.avi", {})]
+    )
+    def test_truncated_files_give_what_they_have(self, tmp_path, name, options):
+        noise = noisy(texture(48, 64, 40), 0.1)
+        with_index = tmp_path / name
+        make_video(with_index, clip=noise, codec="mpeg4" if name == "a.avi" else "libx264")
+        if options:
+            remux(with_index, options)
+        self.cut(with_index, tmp_path / f"cut_{name}", 0.6)
+        result = denoise_file(tmp_path / f"cut_{name}", tmp_path / f"out_{name}", OFF)
+        times, _, _ = read_video(tmp_path / f"out_{name}")
+        assert result.status == "failed"
+        assert 5 < len(times) == result.frames < 40
+        assert f"{result.frames} of 40 frames" in result.error
+        assert "cut short" in result.error
+
+    def test_corrupt_transport_stream(self, tmp_path):
+        make_video(tmp_path / "a.ts", clip=noisy(texture(48, 64, 40), 0.1), audio="mp2")
+        data = bytearray((tmp_path / "a.ts").read_bytes())
+        rng = np.random.default_rng(0)
+        for at in rng.integers(len(data) // 4, len(data) * 3 // 4, 40):
+            data[at : at + 30] = rng.integers(0, 256, 30, np.uint8).tobytes()
+        (tmp_path / "b.ts").write_bytes(data)
+        result = denoise_file(tmp_path / "b.ts", tmp_path / "c.ts", OFF)
+        assert result.status == "failed"
+        assert "damaged" in result.error
+        assert len(read_video(tmp_path / "c.ts")[0]) == result.frames > 20
+
+    def test_whole_files_are_not_called_damaged(self, tmp_path):
+        for name in ("a.mkv", "a.mp4", "a.ts", "a.webm", "a.mov"):
+            codec = "libvpx-vp9" if name == "a.webm" else "libx264"
+            make_video(tmp_path / name, codec=codec, audio="libopus" if name != "a.mov" else "aac")
+            with open_reader(tmp_path / name) as reader:
+                assert sum(1 for _ in reader) == 12
+                assert reader.damage == ""
+
+    def test_sound_only(self, tmp_path):
+        with av.open(str(tmp_path / "a.mp4"), "w") as out:
+            sound = out.add_stream("aac", 48000)
+            sound.layout = "mono"
+            out.mux(sound.encode(silence()))
+            out.mux(sound.encode(None))
+        with pytest.raises(nlm.FileError, match="has no pictures, only audio"):
+            denoise_file(tmp_path / "a.mp4", tmp_path / "b.mp4", OFF)
+
+    def test_nothing_and_nonsense(self, tmp_path):
+        (tmp_path / "empty.mp4").write_bytes(b"")
+        (tmp_path / "text.mkv").write_bytes(b"once upon a time " * 50)
+        for name, words in (("empty.mp4", "is empty"), ("text.mkv", "cannot be read as Matroska")):
+            with pytest.raises(nlm.FileError, match=words):
+                denoise_file(tmp_path / name, tmp_path / "out.mkv", OFF)
+
+    def test_wrong_suffix(self, tmp_path):
+        make_video(tmp_path / "a.mkv")
+        (tmp_path / "a.mkv").rename(tmp_path / "b.mp4")
+        result = denoise_file(tmp_path / "b.mp4", tmp_path / "c.mp4", OFF)
+        assert (result.status, result.frames) == ("ok", 12)
+        with av.open(str(tmp_path / "c.mp4")) as container:
+            assert "mp4" in container.format.name
+
+    def test_one_single_frame(self, tmp_path):
+        make_video(tmp_path / "a.mp4", count=1, audio="aac")
+        result = denoise_file(tmp_path / "a.mp4", tmp_path / "b.mp4")
+        assert (result.status, result.frames) == ("ok", 1)
+
+    def test_change_of_resolution(self, tmp_path):
+        make_video(tmp_path / "a.ts", size=(64, 48), count=10)
+        make_video(tmp_path / "b.ts", size=(96, 64), count=10)
+        both = (tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes()
+        (tmp_path / "c.ts").write_bytes(both)
+        with pytest.raises(nlm.FileError, match=r"64 x 48 to 96 x 64 at frame 10.*--frames :10"):
+            denoise_file(tmp_path / "c.ts", tmp_path / "d.ts", OFF)
+        assert not (tmp_path / "d.ts").exists()
+        result = denoise_file(
+            tmp_path / "c.ts", tmp_path / "d.ts", Settings(sigma=0.0, span=Span(last=10))
+        )
+        assert result.frames == 10
+
+
+def silence():
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+    frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+    return frame
+
+
+def remux(path, options):
+    whole = path.with_name("whole" + path.suffix)
+    path.rename(whole)
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(path), "w", container_options=options) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0], opaque=True)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+
+
+class TestParts:
+    @pytest.fixture
+    def clip(self, tmp_path):
+        make_video(
+            tmp_path / "a.mkv", count=100, size=(32, 32), audio="flac", chapters=True,
+            codec="ffv1", pixels="gray",
+        )  # fmt: skip
+        return tmp_path / "a.mkv"
+
+    @pytest.mark.parametrize(
+        ("span", "first", "count"),
+        [
+            (Span(first=10, last=20), 10, 10),
+            (Span(first=90), 90, 10),
+            (Span(last=7), 0, 7),
+            (Span(start=1.0, end=2.0), 25, 25),
+            (Span(start=3.2), 80, 20),
+        ],
+    )
+    def test_frames_and_sound_of_a_part(self, clip, tmp_path, span, first, count):
+        result = denoise_file(clip, tmp_path / "b.mkv", Settings(sigma=0.0, span=span))
+        assert (result.status, result.frames) == ("ok", count)
+        with open_reader(clip, span=span) as reader:
+            assert reader.info.frames == pytest.approx(count, abs=2)  # an estimate
+        times, frames, _ = read_video(tmp_path / "b.mkv")
+        _, all_frames, _ = read_video(clip)
+        assert times[0] == 0
+        assert len(frames) == count
+        for new, old in zip(frames, all_frames[first : first + count], strict=True):
+            assert np.array_equal(new[0], old[0])
+        sound = packets_of(tmp_path / "b.mkv", "audio")
+        assert -0.1 < sound[0][1] < 0.1
+        assert sound[-1][1] == pytest.approx(count / 25, abs=0.15)
+
+    def test_a_part_that_is_none(self, clip, tmp_path):
+        with pytest.raises(nlm.FileError, match="no frame"):
+            denoise_file(clip, tmp_path / "b.mkv", Settings(sigma=0.0, span=Span(first=500)))
+        assert not (tmp_path / "b.mkv").exists()
+
+
+class TestCodecs:
+    @pytest.mark.parametrize(
+        ("name", "options", "codec"),
+        [
+            ("b.mkv", Options(codec="hevc", crf=30, encoder_preset="ultrafast"), "hevc"),
+            ("b.webm", Options(), "vp9"),
+            ("b.mkv", Options(codec="ffv1"), "ffv1"),
+            ("b.mov", Options(codec="prores"), "prores"),
+            ("b.avi", Options(codec="mjpeg"), "mjpeg"),
+        ],
+    )
+    def test_by_hand_and_by_container(self, tmp_path, name, options, codec):
+        make_video(tmp_path / "a.mp4", count=3)
+        denoise_file(tmp_path / "a.mp4", tmp_path / name, Settings(sigma=0.0, options=options))
+        assert about(tmp_path / name)["streams"][0][1] == codec
+
+    def test_crf_matters(self, tmp_path):
+        make_video(tmp_path / "a.mp4", clip=noisy(texture(96, 128, 10), 0.1), size=(128, 96))
+        sizes = []
+        for crf in (10, 40):
+            target = tmp_path / f"{crf}.mp4"
+            denoise_file(tmp_path / "a.mp4", target, Settings(sigma=0.0, options=Options(crf=crf)))
+            sizes.append(target.stat().st_size)
+        assert sizes[0] > 3 * sizes[1]
+
+    @pytest.mark.parametrize(
+        ("name", "options", "error", "words"),
+        [
+            ("b.mkv", Options(codec="h265000"), nlm.UsageError, "not known.*h264"),
+            ("b.avi", Options(codec="mjpeg", crf=3), nlm.UsageError, "has no --crf"),
+            ("b.webm", Options(codec="ffv1"), nlm.FileError, "does not take.*mkv"),
+        ],
+    )
+    def test_refusals(self, tmp_path, name, options, error, words):
+        make_video(tmp_path / "a.mp4", count=2)
+        with pytest.raises(error, match=words):
+            denoise_file(tmp_path / "a.mp4", tmp_path / name, Settings(sigma=0.0, options=options))
+        assert not (tmp_path / name).exists()
+
+    def test_streams_that_the_container_does_not_take_are_named(self, tmp_path):
+        make_video(tmp_path / "a.mkv", audio="flac", font=True, count=3)
+        result = denoise_file(tmp_path / "a.mkv", tmp_path / "b.webm", OFF)
+        assert any("audio stream 1 (flac)" in loss for loss in result.losses)
+        assert about(tmp_path / "b.webm")["streams"][0][1] == "vp9"

@@ -1,0 +1,180 @@
+"""Videos on the command line: pipes, parts, interruptions, batches, results for scripts."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import av
+import pytest
+
+from tests.clips import about, make_video, read_video, texture
+from tests.conftest import noisy
+
+MAIN = "from nlm_cli.main import main; main()"
+
+
+@pytest.fixture
+def clip(tmp_path):
+    make_video(tmp_path / "clip.mp4", count=30, audio="aac")
+    return tmp_path / "clip.mp4"
+
+
+def test_a_file_beside_it(run_nlm, clip):
+    done = run_nlm("denoise", "clip.mp4", "--json", cwd=clip.parent, check=0)
+    told = json.loads(done.stdout)
+    assert (told["status"], told["frames"], told["width"], told["height"]) == ("ok", 30, 64, 48)
+    assert told["output"] == "clip_denoised.mp4"
+    assert len(told["sigma_channels"]) == 3
+    assert about(clip)["streams"] == about(clip.parent / "clip_denoised.mp4")["streams"]
+    assert done.stderr == b""
+
+
+def test_dry_run_tells_frames_and_losses(run_nlm, clip):
+    done = run_nlm("denoise", clip, "-o", "x.y4m", "-n", cwd=clip.parent, check=0)
+    assert b"30 frames" in done.stdout
+    assert b"not carried over: audio stream 1 (aac)" in done.stderr
+    assert not (clip.parent / "x.y4m").exists()
+
+
+@pytest.mark.parametrize("format", ["y4m", "matroska", "mpegts", "mp4"])
+def test_through_pipes(run_nlm, tmp_path, format):
+    codec = "rawvideo" if format == "y4m" else "libx264"
+    name = {"y4m": "yuv4mpegpipe"}.get(format, format)
+    make_video(tmp_path / "a", codec=codec, format=name, count=6)
+    data = (tmp_path / "a").read_bytes()
+    done = run_nlm("denoise", "-", "--sigma", 0, stdin=data, check=0)
+    with av.open(io.BytesIO(done.stdout)) as container:
+        assert name.split("matroska")[0] in container.format.name
+        assert sum(1 for _ in container.decode(video=0)) == 6
+
+
+def test_a_pipe_flows(tmp_path):
+    """Frames come out before all have gone in."""
+    make_video(tmp_path / "a.y4m", codec="rawvideo", count=60)
+    data = (tmp_path / "a.y4m").read_bytes()
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "denoise", "-", "--sigma", "0"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        process.stdin.write(data[: len(data) * 2 // 3])
+        process.stdin.flush()
+        first = process.stdout.read(len(data) // 4)
+        process.stdin.write(data[len(data) * 2 // 3 :])
+        process.stdin.close()
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert first + rest == data
+
+
+def test_a_format_that_pipes_cannot_take(run_nlm, clip):
+    done = run_nlm("denoise", clip, "-o", "-", "--format", "avi", check=1)
+    assert done.stdout == b""
+    assert b"--format mkv" in done.stderr
+
+
+def test_a_part(run_nlm, clip, tmp_path):
+    run_nlm("denoise", clip, "-o", tmp_path / "a.mkv", "--frames", "10:14", "--sigma", 0, check=0)
+    assert len(read_video(tmp_path / "a.mkv")[0]) == 4
+    run_nlm("denoise", clip, "-o", tmp_path / "b.mkv", "--start", 0.4, "--end", 0.8, check=0)
+    assert len(read_video(tmp_path / "b.mkv")[0]) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--frames", "5"], b"A:B"),
+        (["--frames", "9:3"], b"no frame lies from 9 to 3"),
+        (["--frames", ":5", "--start", "1"], b"exclude each other"),
+        (["--start", "-1"], b"0 or more"),
+        (["--crf", "99"], b"0 to 63"),
+        (["--fps", "0"], b"above 0"),
+        (["--lossless", "--crf", "3"], b"exclude each other"),
+        (["--stack", "volume"], b"pages"),
+        (["--codec", "nonsense"], b"--codec nonsense is not known"),
+    ],
+)
+def test_wrong_usage(run_nlm, clip, arguments, words):
+    done = run_nlm("denoise", clip, *arguments, check=2)
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert [one.name for one in clip.parent.iterdir()] == ["clip.mp4"]
+
+
+def test_damage_is_told_and_what_there_is_is_written(run_nlm, tmp_path):
+    make_video(tmp_path / "a.mkv", clip=noisy(texture(48, 64, 40), 0.1))
+    data = (tmp_path / "a.mkv").read_bytes()
+    (tmp_path / "b.mkv").write_bytes(data[: len(data) // 2])
+    done = run_nlm("denoise", tmp_path / "b.mkv", "--sigma", 0, "--json", check=1)
+    told = json.loads(done.stdout)
+    assert told["status"] == "failed"
+    assert f"{told['frames']} of 40 frames could be read" in told["error"]
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert len(read_video(tmp_path / "b_denoised.mkv")[0]) == told["frames"] > 5
+
+
+class TestInterrupted:
+    def interrupt(self, tmp_path, *options):
+        long = tmp_path / "long.y4m"
+        process = subprocess.Popen(
+            [sys.executable, "-c", MAIN, "denoise", "-", "--format", "mkv", "-o",
+             str(tmp_path / "out.mkv"), "--sigma", "9", "--preset", "fast", *options],
+            stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        make_video(long, codec="rawvideo", clip=noisy(texture(96, 128, 80), 0.1), size=(128, 96))
+        process.stdin.write(long.read_bytes())
+        process.stdin.flush()
+        for _ in range(600):  # the pipe stays open: it waits for more
+            time.sleep(0.1)
+            if any(one.stat().st_size > 5000 for one in tmp_path.glob(".nlm-*")):
+                break
+        process.send_signal(signal.SIGINT)
+        process.stdin.close()
+        said = process.stderr.read()
+        process.stderr.close()
+        return process.wait(60), said
+
+    def test_nothing_is_left(self, tmp_path):
+        code, said = self.interrupt(tmp_path)
+        assert code == 130
+        assert b"interrupted" in said
+        assert b"Traceback" not in said
+        assert {one.name for one in tmp_path.iterdir()} == {"long.y4m"}
+
+    def test_keep_partial_leaves_a_file_that_plays(self, tmp_path):
+        code, said = self.interrupt(tmp_path, "--keep-partial")
+        assert code == 130
+        assert b"what was done is in" in said
+        assert len(read_video(tmp_path / "out.mkv")[0]) > 0
+        assert not list(tmp_path.glob(".nlm-*"))
+
+
+class TestBatch:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        (tmp_path / "in" / "deep").mkdir(parents=True)
+        make_video(tmp_path / "in" / "deep" / "good.mkv", count=4, audio="flac")
+        make_video(tmp_path / "in" / "bad.mkv", clip=noisy(texture(48, 64, 40), 0.1))
+        data = (tmp_path / "in" / "bad.mkv").read_bytes()
+        (tmp_path / "in" / "bad.mkv").write_bytes(data[: len(data) // 2])
+        return tmp_path
+
+    def test_videos_in_folders(self, run_nlm, folder):
+        words = ("batch", folder / "in", folder / "out", "--sigma", 0, "--json", "-j", 1)
+        done = run_nlm(*words, check=1)
+        told = {
+            os.path.basename(one["input"]): one for one in map(json.loads, done.stdout.splitlines())
+        }
+        assert told["good.mkv"]["status"] == "ok"
+        assert told["good.mkv"]["frames"] == 4
+        assert told["bad.mkv"]["status"] == "failed"
+        assert str(folder / "out" / "bad.mkv") in told["bad.mkv"]["error"]
+        assert len(read_video(folder / "out" / "bad.mkv")[0]) == told["bad.mkv"]["frames"]
+        assert about(folder / "out" / "deep" / "good.mkv")["streams"][1][1] == "flac"
+        again = run_nlm(*words, check=1)  # still damaged, and told so without doing it again
+        told = [json.loads(one)["status"] for one in again.stdout.splitlines()]
+        assert sorted(told) == ["failed", "skipped"]
