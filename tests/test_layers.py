@@ -16,7 +16,15 @@ LAYERS = [  # each may import from its own row and those below
     {"nlm.filters"},
     {"nlm.registry"},
     {"nlm.learned"},
-    {"nlm.io", "nlm.noise", "nlm.tiling", "nlm.metrics", "nlm.backends", "nlm.attention"},
+    {
+        "nlm.io",
+        "nlm.noise",
+        "nlm.tiling",
+        "nlm.framewise",
+        "nlm.metrics",
+        "nlm.backends",
+        "nlm.attention",
+    },
     {"nlm.frames", "nlm.params"},
     {"nlm.errors", "nlm.limits", "nlm.version"},
 ]
