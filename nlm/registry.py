@@ -56,7 +56,7 @@ class Filter:
     requires : str or None
         Module without which it does not work; the extra `bench` installs it.
     clips : bool
-        Values outside 0..1 are cut off.
+        Values outside 0..1 are cut off, and rounded to 8 bits.
     """
 
     name: str

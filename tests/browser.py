@@ -48,7 +48,6 @@ class Browser:
             pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "HOME": self._folder.name},
         )
         os.close(to_browser)
         os.close(from_browser)
@@ -146,8 +145,10 @@ class Browser:
         answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(answer["data"]))
 
-    def close(self) -> None:
-        """End the browser."""
+    def __enter__(self) -> "Browser":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._session = None
         try:
             self.call("Browser.close")

@@ -84,13 +84,16 @@ class Comparison:
     def report(self, command: str, threads: int | None) -> Report:
         """What the page tells."""
         first = self.exhibits[0]
+        facts = self.facts()
+        if len(self.exhibits) < self.pictures:
+            facts["shown"] = f"the first {len(self.exhibits)}"
         title = first.name if self.pictures == 1 else f"{self.pictures} pictures"
         levels: dict[str, dict[str, float | None]] = {}
         for one in self.results:
             levels.setdefault(one.input, {})[one.method] = one.psnr
         return Report(
             title=title,
-            facts=self.facts(),
+            facts=facts,
             summaries=self.summaries,
             exhibits=self.shown(),
             families=self._families(),
@@ -103,7 +106,7 @@ class Comparison:
 
     def _families(self) -> dict[str, int]:
         """The number of the method asked for that every contender is a variant of."""
-        found = {}
+        found: dict[str, int] = {}
         for number, method in enumerate(self.asked):
             variants = self.sweep.labels(method).values() if self.sweep else ()
             found |= dict.fromkeys(variants or (method.label,), number)
@@ -117,7 +120,7 @@ class Comparison:
         facts = {"noise level": f"{level} ({', '.join(dict.fromkeys(self.origins))})"}
         first = self.exhibits[0]
         if self.pictures > 1:
-            facts["pictures shown"] = f"{len(self.exhibits)} of {self.pictures}"
+            facts["pictures"] = str(self.pictures)
         else:
             facts["size"] = f"{first.size[1]} x {first.size[0]}"
             if first.noisy_psnr is not None:

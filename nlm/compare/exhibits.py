@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nlm.compare.boxes import box_sums
 from nlm.compare.pictures import Picture
 from nlm.compare.trials import Result
 
@@ -128,9 +129,7 @@ def telling_window(pictures: Sequence[Levels], side: int) -> Window:
         total += gray
         squares += gray**2
     spread = np.sqrt(np.maximum(squares / len(pictures) - (total / len(pictures)) ** 2, 0))
-    sums = np.pad(spread, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    boxes = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns]
-    boxes += sums[:-rows, :-columns]
+    boxes = box_sums(spread, rows, columns)
     top, left = np.unravel_index(np.argmax(boxes), boxes.shape)
     if spread.max() == 0:
         top, left = (size // 2 for size in boxes.shape)

@@ -1,18 +1,26 @@
 """How good a result is, with the clean picture and without."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nlm import metrics
+from nlm.compare.boxes import box_sums
 
 Float32 = NDArray[np.float32]
 
-PROBE = 0.02
-"""Size of the disturbance that probes a filter, in units of sigma."""
+PROBE, EIGHT_BIT_PROBE = 0.02, 0.1
+"""Size of the disturbance that probes a filter, in units of sigma; whole levels for one of
+8 bits."""
 LAGS = 4
 """Neighbours, in pixels, whose correlation counts as structure."""
+CLEARANCE, NEAR = 2.5, 3
+"""Samples may be clipped where the mean of so many pixels around is within so many sigma of the
+ends."""
+LEAST_SHARE = 0.1
+"""Of samples that are not clipped: with fewer, nothing is said."""
 SMALLEST = 11
 """Pixels a side that SSIM needs."""
 
@@ -37,7 +45,9 @@ def blind_psnr(
     sigma: float,
     denoise: Callable[[Float32], Float32],
     rng: np.random.Generator,
-) -> float:
+    bounded: bool = True,
+    eight_bit: bool = False,
+) -> float | None:
     """The PSNR to be expected, without a clean picture: Stein's unbiased risk estimate.
 
     The mean squared error is |y - f(y)|^2 / N - sigma^2 + 2 sigma^2 div f(y) / N; the divergence
@@ -52,19 +62,36 @@ def blind_psnr(
     denoise : callable
         What made `result` of `noisy`.
     rng : numpy.random.Generator
+    bounded : bool
+        The noisy picture was clipped to 0..1; the estimate is then over what is far enough from
+        the ends.
+    eight_bit : bool
+        The filter rounds what it gets to 8 bits.
 
     Returns
     -------
-    float
-        dB.
+    float or None
+        dB; None where too much is clipped, or the result is so close to the noisy picture that
+        the noise level cannot be right.
     """
+    usable = _unclipped(noisy, sigma) if bounded else np.ones(noisy.shape, np.bool_)
+    if usable.mean() < LEAST_SHARE:
+        return None
     probe = rng.choice(np.array([-1, 1], np.float32), noisy.shape)
-    step = PROBE * sigma
+    step = math.ceil(EIGHT_BIT_PROBE * sigma * 255) / 255 if eight_bit else PROBE * sigma
     moved = denoise((noisy + step * probe).astype(np.float32))
-    divergence = float(np.mean(probe * (moved - result), dtype=np.float64)) / step
-    misfit = float(np.mean(np.square(noisy - result), dtype=np.float64))
+    divergence = float((probe * (moved - result)).mean(dtype=np.float64, where=usable)) / step
+    misfit = float(np.square(noisy - result).mean(dtype=np.float64, where=usable))
     error = misfit - sigma**2 + 2 * sigma**2 * divergence
-    return float(-10 * np.log10(max(error, 1e-10)))
+    return float(-10 * np.log10(error)) if error > 0 else None
+
+
+def _unclipped(noisy: Float32, sigma: float) -> NDArray[np.bool_]:
+    """Where noise of level sigma stays within 0..1, by the mean of the neighbourhood."""
+    side = 2 * NEAR + 1
+    padded = np.pad(noisy, [(NEAR, NEAR), (NEAR, NEAR), (0, 0)], "symmetric")
+    means = box_sums(padded, side, side) / side**2
+    return np.asarray(np.abs(means - 0.5) < 0.5 - CLEARANCE * sigma)
 
 
 def whiteness(residual: Float32) -> float:

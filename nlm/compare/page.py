@@ -27,8 +27,9 @@ RULES = (
     "The pictures on this page have 8 bits.",
 )
 BLIND = (
-    "There is no clean picture, so PSNR is estimated by Stein's unbiased risk estimate. It "
-    "trusts the noise level, and that the noise is white and Gaussian."
+    "There is no clean picture, so PSNR is estimated by Stein's unbiased risk estimate, over what "
+    "is not clipped to black or white. It trusts the noise level, and that the noise is white and "
+    "Gaussian: compare the methods by it, not the pictures."
 )
 
 

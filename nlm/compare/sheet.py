@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from nlm.compare.exhibits import NOISY, Exhibit, Levels
 
 CROP, ZOOM = 128, 2
-COLUMNS = 5
+COLUMNS = 6
 GAP, MARGIN, LINE = 12, 24, 20
 PAPER, INK, FAINT = "#ffffff", "#1b1f24", "#6a737d"
 
@@ -42,8 +42,8 @@ def draw_sheet(exhibits: Sequence[Exhibit]) -> bytes:
 def _strip(crop: Exhibit) -> Image.Image:
     """One picture's heading and cells."""
     cells = [_cell(crop, name) for name in crop.pictures]
-    columns = min(COLUMNS, len(cells))
-    rows = -(-len(cells) // columns)
+    rows = -(-len(cells) // COLUMNS)
+    columns = -(-len(cells) // rows)
     wide, high = cells[0].width + GAP, cells[0].height + GAP
     strip = Image.new(
         "RGB", (2 * MARGIN + columns * wide - GAP, 2 * MARGIN + 2 * LINE + rows * high - GAP), PAPER

@@ -45,7 +45,7 @@ class Result:
         Seconds of each timed run.
     megapixels : float
     blind_psnr : float or None
-        Estimated without a clean picture; None with one, or where the noise is not Gaussian.
+        Estimated without a clean picture; None with one, or where that is not possible.
     removed : float or None
         Standard deviation of what was taken away, over sigma.
     whiteness : float or None
@@ -186,4 +186,6 @@ class _Trial:
                 sigma,
                 lambda noisy: picture.within_range(self._filter(noisy)),
                 np.random.default_rng(0),
+                picture.bounded,
+                eight_bit=registry.get(self.method.name).clips,
             )
