@@ -1,5 +1,6 @@
 """`nlm compare`: several filters on the same pictures."""
 
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
@@ -86,13 +87,14 @@ def command(
     from nlm.compare.pictures import find_pictures
     from nlm.compare.records import as_json as to_json
     from nlm.compare.records import save, saved_names
+    from nlm.pipeline import refuse_existing
 
     files = find_pictures(options.expand(pictures))
     comparison = begin(methods, sweep, len(files))
-    targets = [path for path in (output, sheet, table) if path]
+    refuse([path for path in (output, sheet, table) if path], force)
     if save_dir:
-        targets += map(str, saved_names(save_dir, files, comparison.methods))
-    refuse(targets, force)
+        for name in saved_names(save_dir, files, comparison.methods):
+            refuse_existing(name, force)
     for path in files:
         try:
             picture = load(path, chosen)
@@ -112,12 +114,12 @@ def command(
         if save_dir:
             save(save_dir, picture, results)
         comparison.add(picture, results)
-    write(comparison, output, sheet, table, chosen["threads"])
     if as_json:
         click.echo(to_json(comparison.results))
     elif not quiet:
         for line in lines(comparison):
             click.echo(line)
+    write(comparison, output, sheet, table, chosen["threads"])
     return 1 if any(one.status == "failed" for one in comparison.results) else 0
 
 
@@ -155,9 +157,7 @@ def begin(methods: str | None, sweep: str | None, pictures: int) -> "Comparison"
     from nlm.compare.methods import parse_methods
 
     asked = parse_methods(methods) if methods is not None else default_methods()
-    comparison = Comparison(asked, parse_sweep(sweep) if sweep else None, pictures)
-    comparison.methods  # noqa: B018  # a sweep of what no method has is refused here
-    return comparison
+    return Comparison(asked, parse_sweep(sweep) if sweep else None, pictures)
 
 
 def load(path: str, chosen: dict[str, Any]) -> Any:
@@ -182,6 +182,8 @@ def refuse(targets: list[str], force: bool) -> None:
 
     for path in targets:
         refuse_existing(path, force)
+        if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+            raise FileError(f"{path}: its folder does not exist; create it first")
 
 
 def write(

@@ -477,6 +477,11 @@ class TestCommand:
         with pytest.raises(nlm.UsageError, match=message):
             run(clean, *arguments)
 
+    def test_an_output_without_a_folder_is_refused_before_any_work(self, clean, tmp_path, capsys):
+        with pytest.raises(nlm.FileError, match="its folder does not exist"):
+            run(clean, "--add-noise", 9, "-o", tmp_path / "none" / "page.html")
+        assert capsys.readouterr().out == ""
+
     def test_two_pictures_of_one_name_are_not_saved_together(self, clean):
         with pytest.raises(nlm.UsageError, match="two pictures are called a"):
             list(saved_names("out", ["x/a.png", "y/a.tif"], []))

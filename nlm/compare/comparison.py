@@ -29,6 +29,8 @@ class Comparison:
         Of the first pictures.
     origins : list of str
         How the noise level of each picture is known.
+    methods : list of Method
+        All contenders, those of the sweep too.
     """
 
     asked: Sequence[Method]
@@ -37,11 +39,11 @@ class Comparison:
     results: list[Result] = field(default_factory=list)
     exhibits: list[Exhibit] = field(default_factory=list)
     origins: list[str] = field(default_factory=list)
+    methods: list[Method] = field(init=False)
 
-    @property
-    def methods(self) -> list[Method]:
-        """All contenders, those of the sweep too."""
-        return self.sweep.expand(list(self.asked)) if self.sweep else list(self.asked)
+    def __post_init__(self) -> None:
+        asked = list(self.asked)
+        self.methods = self.sweep.expand(asked) if self.sweep else asked
 
     @property
     def summaries(self) -> list[Summary]:
