@@ -7,7 +7,7 @@ from html import escape
 from itertools import pairwise
 
 WIDTH, HEIGHT = 480, 320
-LEFT, RIGHT, TOP, BOTTOM = 50, 16, 16, 46
+LEFT, RIGHT, TOP, BOTTOM = 58, 16, 16, 46
 LETTER, LINE, DOT = 7.5, 15, 6
 """Width and height of a letter, about, and radius of a dot: to keep labels apart."""
 COLOURS = 10
@@ -198,7 +198,7 @@ def _chart(across: _Axis, up: _Axis, x_title: str, y_title: str, marks: str) -> 
     titles = (
         f'<text class="title" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" '
         f'text-anchor="middle">{escape(x_title)}</text>'
-        f'<text class="title" transform="translate(13 {middle}) rotate(-90)" '
+        f'<text class="title" transform="translate(12 {middle}) rotate(-90)" '
         f'text-anchor="middle">{escape(y_title)}</text>'
     )
     return (
