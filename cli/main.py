@@ -11,6 +11,7 @@ from nlm.version import __version__
 COMMANDS = {
     "denoise": "Denoise pictures and videos.",
     "batch": "Denoise a folder tree.",
+    "compare": "Compare filters on the same pictures.",
     "estimate": "Tell the noise level of pictures.",
     "noise": "Add synthetic noise to a clean picture.",
     "methods": "List the filters and their parameters.",

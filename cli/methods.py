@@ -18,7 +18,7 @@ def command(verbose: bool) -> None:
     """List the filters, one line each."""
     for name in registry.methods():
         one = registry.get(name)
-        click.echo(f"{name:10} {one.summary}")
+        click.echo(f"{name:11} {one.summary}")
         if not verbose:
             continue
         for spec in fields(one.params):
@@ -26,3 +26,5 @@ def command(verbose: bool) -> None:
             click.echo(
                 f"    --{spec.name.replace('_', '-'):20} {spec.metadata['help']} [{default}]"
             )
+    for name in registry.missing():
+        click.echo(f"{name:11} not installed; {registry.INSTALL}")

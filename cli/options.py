@@ -82,15 +82,24 @@ def noise_options(command: Command) -> Command:
     return command
 
 
-def method_options(command: Command) -> Command:
-    """Which filter, where and on how many threads."""
+def place_options(command: Command) -> Command:
+    """Where to compute and on how many threads."""
     for decorate in (
-        click.option("--tile", default="auto", metavar="N|auto", help="Side of tiles in pixels."),
         click.option("--threads", type=Number(int), help="Processor threads. [default: all]"),
         click.option(
             "--backend", type=click.Choice(CHOICES), default="auto", show_default=True,
             help="Where to compute.",
         ),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+def method_options(command: Command) -> Command:
+    """Which filter, where and on how many threads."""
+    for decorate in (
+        click.option("--tile", default="auto", metavar="N|auto", help="Side of tiles in pixels."),
+        place_options,
         click.option(
             "--preset", type=click.Choice(registry.PRESETS), default="balanced", show_default=True,
             help="Speed against quality; options given by hand win over it.",

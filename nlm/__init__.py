@@ -54,8 +54,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
-    if name == "batch":
-        return import_module("nlm.batch")
+    if name in ("batch", "compare"):
+        return import_module(f"nlm.{name}")
     raise AttributeError(f"module 'nlm' has no attribute {name!r}")
 
 

@@ -105,11 +105,12 @@ def apply(
 
 
 def warm_up() -> list[str]:
-    """Compile what every filter needs for gray and colour pictures; tells their names."""
-    for method in registry.methods():
+    """Compile what nlm's filters need for gray and colour pictures; tells their names."""
+    own = [method for method in registry.methods() if not registry.get(method).reference]
+    for method in own:
         for channels in (1, 3):
             denoise(np.zeros((64, 64, channels), np.float32), 0.1, method, channel_axis=-1)
-    return registry.methods()
+    return own
 
 
 def check_sigma(sigma: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from nlm.errors import UsageError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "nlm"
 PRESETS = ("fast", "balanced", "best")
+INSTALL = "get it with: pip install 'nlm[bench]'"
+"""What to do about a filter that is missing."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,12 @@ class Filter:
         ``stream(frames, sigma, params, backend)``: the frames of one scene, each a tuple of planes,
         and the noise level of each plane; gives the same frames denoised, in order, and holds only
         those that its window needs. None = every frame and plane goes through `apply`.
+    reference : bool
+        Somebody else's filter, offered for comparison.
+    requires : str or None
+        Module without which it does not work; the extra `bench` installs it.
+    clips : bool
+        Values outside 0..1 are cut off, and rounded to 8 bits.
     """
 
     name: str
@@ -66,6 +75,14 @@ class Filter:
     tolerance: float = 1e-6
     constant: float = 1e-6
     stream: "Stream | None" = None
+    reference: bool = False
+    requires: str | None = None
+    clips: bool = False
+
+    @property
+    def installed(self) -> bool:
+        """Whether what it requires is there."""
+        return self.requires is None or find_spec(self.requires) is not None
 
 
 @cache
@@ -73,12 +90,21 @@ def _filters() -> dict[str, Filter]:
     package = import_module("nlm.filters")
     modules = (module.name for module in pkgutil.iter_modules(package.__path__))
     found = (import_module(f"nlm.filters.{name}").FILTER for name in modules)
-    return {one.name: one for one in sorted(found, key=lambda one: (one.name != DEFAULT, one.name))}
+    return {one.name: one for one in sorted(found, key=_rank)}
+
+
+def _rank(one: Filter) -> tuple[bool, bool, str]:
+    return one.reference, one.name != DEFAULT, one.name
 
 
 def methods() -> list[str]:
-    """Names of the registered filters, the default first."""
-    return list(_filters())
+    """Names of the filters that work here: the default first, those of others last."""
+    return [name for name, one in _filters().items() if one.installed]
+
+
+def missing() -> list[str]:
+    """Names of the filters that require what is not installed."""
+    return [name for name, one in _filters().items() if not one.installed]
 
 
 def get(name: str) -> Filter:
@@ -87,13 +113,15 @@ def get(name: str) -> Filter:
     Raises
     ------
     UsageError
-        If there is none; the nearest name is suggested.
+        If there is none, the nearest name is suggested; or if it is not installed.
     """
     filters = _filters()
     if name not in filters:
         near = difflib.get_close_matches(name, filters, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UsageError(f"unknown method {name!r}; {hint}available: {', '.join(filters)}")
+        raise UsageError(f"unknown method {name!r}; {hint}available: {', '.join(methods())}")
+    if not filters[name].installed:
+        raise UsageError(f"method {name!r} is not installed; {INSTALL}")
     return filters[name]
 
 

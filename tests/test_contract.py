@@ -9,9 +9,10 @@ from nlm.tiling import by_tiles
 from tests.conftest import checkers, noisy
 
 SIGMA = 20 / 255
+TOO_SLOW = {"bm3d"}  # a second for any picture: see test_reference_filters.py
 
 
-@pytest.fixture(params=registry.methods())
+@pytest.fixture(params=[name for name in registry.methods() if name not in TOO_SLOW])
 def method(request):
     return request.param
 
@@ -86,8 +87,11 @@ class TestFilter:
     def test_values_outside_the_range_are_kept(self, method):
         image = noisy(checkers(50, 50), SIGMA)[..., 0] * 4 - 1
         result = nlm.denoise(image, SIGMA, method)
-        assert result.min() < -0.2
-        assert result.max() > 1.5
+        if registry.get(method).clips:
+            assert (result.min(), result.max()) == (0, 1)
+        else:
+            assert result.min() < -0.2
+            assert result.max() > 1.5
 
     @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 3), (4, 4), (5, 1), (1,), (3,)])
     def test_tiny_pictures(self, method, shape):

@@ -1,4 +1,4 @@
-"""PSNR of nlm's filters on the field's test pictures.
+"""PSNR of filters, nlm's and others', on the field's test pictures.
 
     python -m tests.bench.quality [--data ../shared/data] [--sets Set12,BSD68,CBSD68]
         [--methods nlm@balanced,nlm@best,nlnet] [--sigmas 15,25,50]
@@ -14,27 +14,27 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import nlm
+from nlm import compare
+from nlm.compare.methods import parse_methods
+from nlm.noise import Plan
+from nlm.synthetic import add_noise
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
-def mean_psnr(folder: Path, method: str, sigma: float) -> float:
-    name, _, preset = method.partition("@")
+def mean_psnr(folder: Path, method: compare.Method, sigma: float) -> float:
     values = []
     for index, path in enumerate(sorted(folder.iterdir())):
         with Image.open(path) as image:
-            clean = np.asarray(image) / 255
+            clean = np.asarray(image, np.float32) / 255
+        clean = clean.reshape(*clean.shape[:2], -1)
         rng = np.random.default_rng(int(1000 * sigma) + index)
-        noisy = clean + rng.normal(size=clean.shape) * sigma / 255
-        result = nlm.denoise(
-            noisy.astype(np.float32),
-            sigma / 255,
-            name,
-            channel_axis=-1 if clean.ndim == 3 else None,
-            preset=preset or "balanced",
-        )
-        values.append(nlm.psnr(result.clip(0, 1).astype(np.float64), clean))
+        noisy = add_noise(clean, sigma / 255, rng).astype(np.float32)
+        picture = compare.Picture(str(path), noisy, Plan(sigma / 255), clean)
+        (result,) = compare.compare_picture(picture, [method], runs=0)
+        if result.psnr is None:
+            sys.exit(f"{method.label} on {path}: {result.error}")
+        values.append(result.psnr)
     return float(np.mean(values))
 
 
@@ -45,15 +45,16 @@ def main() -> None:
     parser.add_argument("--methods", default="nlm@fast,nlm@balanced,nlm@best,nlnet")
     parser.add_argument("--sigmas", default="15,25,50")
     options = parser.parse_args()
+    methods = parse_methods(options.methods)
     sigmas = [float(one) for one in options.sigmas.split(",")]
     print("| pictures | method | " + " | ".join(f"sigma {s:g}" for s in sigmas) + " |")
     print("| --- | --- |" + " --- |" * len(sigmas))
     for name in options.sets.split(","):
         if not (options.data / name).is_dir():
             sys.exit(f"{options.data / name} is not there; name the folder of test sets: --data")
-        for method in options.methods.split(","):
+        for method in methods:
             row = [f"{mean_psnr(options.data / name, method, s):.2f}" for s in sigmas]
-            print(f"| {name} | {method} | " + " | ".join(row) + " |", flush=True)
+            print(f"| {name} | {method.label} | " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":

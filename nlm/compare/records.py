@@ -1,0 +1,121 @@
+"""The results for programs: JSON, CSV, and float pictures to measure again."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlm.compare.methods import Method
+from nlm.compare.pictures import Picture
+from nlm.compare.trials import Result
+from nlm.errors import UsageError
+from nlm.io.output import Output, write_problem
+
+JSON = ("input", "method", "status", "psnr", "ssim", "seconds", "sigma", "error")
+CSV = (*JSON, "megapixels", "speed", "runs", "blind_psnr", "removed", "whiteness")
+
+
+def as_json(results: Sequence[Result]) -> str:
+    """One array of objects; infinite numbers, which JSON does not know, are null."""
+    rows = [{name: _finite(getattr(one, name)) for name in JSON} for one in results]
+    return json.dumps(rows, indent=1)
+
+
+def as_csv(results: Sequence[Result]) -> str:
+    """A table with a heading, one line per result."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(CSV)
+    for one in results:
+        table.writerow([len(one.times) if name == "runs" else getattr(one, name) for name in CSV])
+    return text.getvalue()
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a file as a whole.
+
+    Raises
+    ------
+    FileError
+        If that is not possible.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """As `write_text`."""
+    output = Output(path)
+    try:
+        output.file.write(content)
+        output.commit()
+    except BaseException:
+        output.discard()
+        raise
+
+
+def saved_names(folder: str, paths: Sequence[str], methods: Sequence[Method]) -> Iterator[Path]:
+    """Every file that `save` may write.
+
+    Raises
+    ------
+    UsageError
+        If two pictures would go to the same folder.
+    """
+    stems = [Path(path).stem for path in paths]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise UsageError(
+                f"--save-dir: two pictures are called {stem}; compare them apart, or rename one"
+            )
+        for name in ("noisy", "reference", *(method.label for method in methods)):
+            yield _file(folder, stem, name)
+
+
+def save(folder: str, picture: Picture, results: Sequence[Result]) -> None:
+    """Write ``FOLDER/<stem>/noisy.tiff``, ``reference.tiff`` and ``<method>.tiff``, float32.
+
+    Raises
+    ------
+    FileError
+        If that is not possible.
+    """
+    stem = Path(picture.path).stem
+    pictures = {"noisy": picture.noisy, "reference": picture.reference}
+    pictures |= {one.method: one.denoised for one in results}
+    for name, pixels in pictures.items():
+        if pixels is not None:
+            path = _file(folder, stem, name)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise write_problem(path.parent, error) from error
+            write_bytes(str(path), _tiff(pixels))
+
+
+def _file(folder: str, stem: str, name: str) -> Path:
+    return Path(folder) / stem / f"{name.replace(':', '_')}.tiff"
+
+
+def _tiff(pixels: NDArray[np.float32]) -> bytes:
+    import tifffile
+
+    file = io.BytesIO()
+    colour = pixels.shape[2] == 3
+    tifffile.imwrite(
+        file,
+        pixels[..., 0] if pixels.shape[2] == 1 else pixels,
+        photometric="rgb" if colour else "minisblack",
+        planarconfig="contig" if pixels.shape[2] > 1 else None,
+        metadata=None,
+    )
+    return file.getvalue()
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
