@@ -18,6 +18,7 @@ from nlm.params import kind
 if TYPE_CHECKING:
     from nlm.settings import Settings
 
+STACKS = ("pages", "volume")
 NOISE_MODELS = ("auto", "gaussian", "poisson-gaussian")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -76,6 +77,27 @@ def noise_options(command: Command) -> Command:
         click.option(
             "--sigma", type=Number(float), metavar="LEVEL",
             help="Noise level in 8-bit grey levels (whatever the depth). Left out: estimated.",
+        ),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+def companion_options(command: Command) -> Command:
+    """Other pictures that tell how to denoise one, and what a stack is."""
+    for decorate in (
+        click.option(
+            "--stack", type=click.Choice(STACKS), default="pages", show_default=True,
+            help="What the pages of a TIFF are: each for itself, or slices of a volume.",
+        ),
+        click.option(
+            "--guide", metavar="FILE",
+            help="Weights come from this picture of the same size, values from the input.",
+        ),
+        click.option(
+            "--sigma-map", metavar="FILE",
+            help="Gray picture of the noise level: an integer's brightness as an 8-bit level, "
+            "or levels as floats (TIFF).",
         ),
     ):  # fmt: skip
         command = decorate(command)
@@ -153,7 +175,12 @@ def settings_from(options: dict[str, Any]) -> "Settings":
         raise UsageError(
             f"method {method!r} has no option --{name.replace('_', '-')}; its own options: {flags}"
         )
-    registry.parameters(method, options["preset"], given)
+    stack, guide, sigma_map = (options.get(name) for name in ("stack", "guide", "sigma_map"))
+    registry.parameters(method, options["preset"], given, stack == "volume")
+    if sigma_map and (sigma is not None or options["gain"] is not None):
+        raise UsageError(
+            "--sigma-map tells the noise level already; leave out --sigma and --poisson"
+        )
     if sigma is not None and not 0 <= sigma < float("inf"):
         raise UsageError(
             f"--sigma {sigma:g} is not allowed; give the noise level in 8-bit grey levels, "
@@ -177,6 +204,9 @@ def settings_from(options: dict[str, Any]) -> "Settings":
         format=options["format"],
         options=Options(options["quality"], options["lossless"] or None),
         max_pixels=options["max_pixels"],
+        sigma_map=sigma_map,
+        guide=guide,
+        stack=stack or "pages",
     )
 
 

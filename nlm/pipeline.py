@@ -10,10 +10,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nlm import arrays, backends, frames, registry
+from nlm.companions import guides, sigma_plans
 from nlm.errors import FileError, NlmError
+from nlm.inputs import check_ability
 from nlm.io import Frame, Info, check_target, open_reader, open_writer
 from nlm.noise import Plan, check_model, plan
 from nlm.settings import Settings
+from nlm.volume_files import denoise_volume
 
 PathOrStream = str | os.PathLike[str] | BinaryIO
 
@@ -99,7 +102,9 @@ def denoise_file(
     settings = settings or Settings()
     began = time.perf_counter()
     chosen = registry.get(settings.method)
-    params = registry.parameters(settings.method, settings.preset, settings.parameters)
+    volume = settings.stack == "volume"
+    check_ability(chosen, volume, settings.guide is not None)
+    params = registry.parameters(settings.method, settings.preset, settings.parameters, volume)
     if settings.sigma is not None:
         arrays.check_sigma(settings.sigma)
     check_model(settings.noise_model, settings.sigma, settings.gain)
@@ -110,17 +115,27 @@ def denoise_file(
         result.width, result.height, result.frames = info.width, info.height, info.frames
         result.losses = tuple(check_target(info, target_name(dst, info), settings.format))
         refuse_existing(dst, force)
+        guided = guides(settings.guide, info, settings.max_pixels)
+        known = sigma_plans(settings.sigma_map, info, settings.max_pixels)
         if dry_run:
+            next(guided), next(known)
             result.sigma = None if settings.sigma is None else settings.sigma * 255
             return result
         with open_writer(dst, info, format=settings.format, options=settings.options) as writer:
             noise, count = None, 0
-            for frame in reader:
-                noise = noise or plan_noise(frame, info, settings)
+            if volume:
+                steps = _Steps(progress, 0, 1)
+                place = backends.choose(settings.backend, settings.threads, steps)
+                noise, count = denoise_volume(
+                    reader, writer, info, chosen, params, settings, place, known
+                )
+            for frame, guide, own in zip([] if volume else reader, guided, known, strict=False):
+                noise = own or noise or plan_noise(frame, info, settings)
                 steps = _Steps(progress, count, info.frames)
                 place = backends.choose(settings.backend, settings.threads, steps)
-                filtered = denoise_frame(frame, info, chosen, params, noise, place, settings.tile)
-                writer.write(filtered)
+                writer.write(
+                    denoise_frame(frame, info, chosen, params, noise, place, settings.tile, guide)
+                )
                 count += 1
     result.status, result.frames, result.backend = "ok", count, place.name
     if noise is not None:
@@ -139,12 +154,13 @@ def denoise_frame(
     noise: Plan,
     backend: backends.Backend,
     tile: int | None = None,
+    guide: registry.Guide | None = None,
 ) -> Frame:
     """Filter one frame's planes; alpha, NaN and colours that nobody sees stay as stored."""
     planes = []
     for plane in frame.planes:
         pixels = visible_pixels(plane, frame, info)
-        filtered = arrays.apply(chosen, params, pixels[None], noise, backend, tile)[0]
+        filtered = arrays.apply(chosen, params, pixels[None], noise, backend, tile, guide)[0]
         planes.append(frames.to_stored(filtered, plane, info, frame.alpha))
     return replace(frame, planes=tuple(planes))
 

@@ -18,9 +18,45 @@ if TYPE_CHECKING:
     from nlm.backends import Backend
 
     Apply = Callable[[NDArray[np.float32], float, Any, Backend], NDArray[np.float32]]
+    ApplyGuided = Callable[[NDArray[np.float32], float, Any, Backend, "Guide"], NDArray[np.float32]]
 
 DEFAULT = "nlm"
 PRESETS = ("fast", "balanced", "best")
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A picture that tells the weights, while values come from another.
+
+    Attributes
+    ----------
+    frames : ndarray of float32, shape (T, Y, X, any number of channels)
+        Of the same size as the frames to denoise.
+    sigma : float
+        Its noise level, fraction of full scale.
+    """
+
+    frames: "NDArray[np.float32]"
+    sigma: float
+
+
+@dataclass(frozen=True)
+class VolumeFilter:
+    """How a filter denoises volumes.
+
+    Attributes
+    ----------
+    apply : callable
+        Like `Filter.apply`, T being the third axis of space; its reach is that of the rows.
+    presets : mapping
+        Preset name to parameters, in place of those for pictures.
+    tile : int
+        Side of the blocks that large volumes are cut into, in voxels.
+    """
+
+    apply: "Apply"
+    presets: Mapping[str, Mapping[str, Any]]
+    tile: int
 
 
 @dataclass(frozen=True)
@@ -48,6 +84,10 @@ class Filter:
         How far tiles may differ from the whole, fraction of full scale.
     constant : float
         How far a constant picture may come out changed.
+    guided : callable or None
+        `apply` with a `Guide` as one more argument; None = it takes none.
+    volume : VolumeFilter or None
+        None = it does not know volumes.
     """
 
     name: str
@@ -59,6 +99,8 @@ class Filter:
     align: int = 1
     tolerance: float = 1e-6
     constant: float = 1e-6
+    guided: "ApplyGuided | None" = None
+    volume: VolumeFilter | None = None
 
 
 @cache
@@ -90,8 +132,12 @@ def get(name: str) -> Filter:
     return filters[name]
 
 
-def parameters(method: str, preset: str | None, overrides: Mapping[str, Any]) -> Params:
+def parameters(
+    method: str, preset: str | None, overrides: Mapping[str, Any], volume: bool = False
+) -> Params:
     """A filter's parameters: its defaults, then the preset's, then those given by hand.
+
+    Presets for volumes are others than those for pictures.
 
     Raises
     ------
@@ -109,5 +155,6 @@ def parameters(method: str, preset: str | None, overrides: Mapping[str, Any]) ->
         )
     if preset is not None and preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}; available: {', '.join(PRESETS)}")
-    base = chosen.presets.get(preset, {}) if preset else {}
+    presets = chosen.volume.presets if volume and chosen.volume else chosen.presets
+    base = presets.get(preset, {}) if preset else {}
     return chosen.params(**{**base, **overrides})

@@ -24,6 +24,10 @@ class Settings:
     noise_model : {"auto", "gaussian", "poisson-gaussian"}
     gain : float or None
         Of poisson-gaussian noise, see `nlm.noise.plan`.
+    sigma_map : str or None
+        A picture of the noise level, see `nlm.companions.sigma_plans`.
+    guide : str or None
+        A picture that tells the weights.
     backend : str
     threads : int or None
     tile : int or None
@@ -34,6 +38,8 @@ class Settings:
         Quality of the output.
     max_pixels : int
         Larger pictures are refused.
+    stack : {"pages", "volume"}
+        What several pages of a TIFF are: pictures of their own, or slices of a volume.
     """
 
     method: str = registry.DEFAULT
@@ -42,9 +48,12 @@ class Settings:
     sigma: float | None = None
     noise_model: str = "auto"
     gain: float | None = None
+    sigma_map: str | None = None
+    guide: str | None = None
     backend: str = "auto"
     threads: int | None = None
     tile: int | None = None
     format: str | None = None
     options: Options = field(default_factory=Options)
     max_pixels: int = MAX_PIXELS
+    stack: str = "pages"

@@ -23,7 +23,7 @@ def nlm(
 ) -> np.ndarray:
     """Non-local means of (..., Y, X, C) arrays, continued by reflection beyond their edges."""
     axes = tuple(range(len(patch)))
-    margin = [3 * (r + 2 * (side // 2)) for r, side in zip(radius, patch, strict=True)]
+    margin = [2 * (r + side // 2) for r, side in zip(radius, patch, strict=True)]
     pad = [*((m, m) for m in margin), (0, 0)]
     f = np.pad(features.astype(np.float64), pad, mode="reflect")
     v = np.pad(values.astype(np.float64), pad, mode="reflect")

@@ -2,10 +2,8 @@
 
 import math
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +41,12 @@ class Neighbourhood:
 
         Slices up to `reach` beyond the grid's ends are worked on, too.
         """
-        radius, half, reach = (
-            tuple(amount if size > 1 else 0 for size in shape) for amount in (radius, half, reach)
+        long = [size > 1 for size in shape]
+        places = _grid(
+            tuple((-reach * far, n + reach * far) for far, n in zip(long, shape, strict=True))
         )
-        places = _grid(tuple((-r, n + r) for r, n in zip(reach, shape, strict=True)))
-        offsets = _grid(tuple((-r, r + 1) for r in radius))
-        stack = _grid(tuple((-h, h + 1) for h in half))
+        offsets = _grid(tuple((-radius * far, radius * far + 1) for far in long))
+        stack = _grid(tuple((-half * far, half * far + 1) for far in long))
         centres = np.concatenate([np.zeros_like(offsets[:1]), offsets])
         at = places[:, None, None] + centres[:, None] + stack  # (jobs, 1 + neighbours, stack, axes)
         for axis, size in enumerate(shape):

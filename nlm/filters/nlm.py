@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nlm.params import Halo, Params, parameter
-from nlm.registry import Filter
+from nlm.registry import Filter, Guide, VolumeFilter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,27 +46,71 @@ class NlmParams(Params):
         return (0, reach, reach)
 
 
+FAINT = 1 / 64
+"""Noise of a guide below this share of the picture's is taken for this much."""
+
+
 def apply(
     frames: "NDArray[np.float32]", sigma: float, params: NlmParams, backend: "Backend"
 ) -> "NDArray[np.float32]":
+    return _average(frames, frames, sigma, params.strength, params, backend)
+
+
+def apply_guided(
+    frames: "NDArray[np.float32]",
+    sigma: float,
+    params: NlmParams,
+    backend: "Backend",
+    guide: Guide,
+) -> "NDArray[np.float32]":
+    """The strength is relative to the picture's noise, what is forgiven is the guide's."""
+    own = max(guide.sigma, sigma * FAINT)
+    return _average(guide.frames, frames, own, params.strength * sigma / own, params, backend)
+
+
+def _average(
+    features: "NDArray[np.float32]",
+    values: "NDArray[np.float32]",
+    sigma: float,
+    strength: float,
+    params: NlmParams,
+    backend: "Backend",
+) -> "NDArray[np.float32]":
     import numpy as np
 
-    long = [size > 1 for size in frames.shape[1:3]]  # signals have one row
+    long = [size > 1 for size in values.shape[1:3]]  # signals have one row
     patch = tuple(params.patch_size if is_long else 1 for is_long in long)
     radius = tuple(params.search_radius if is_long else 0 for is_long in long)
-    denoised = np.empty_like(frames)
-    for frame, result in zip(frames, denoised, strict=True):
+    denoised = np.empty_like(values)
+    for feature, value, result in zip(features, values, denoised, strict=True):
         result[...] = backend.kernels.nlm(
-            frame,
-            frame,
+            feature,
+            feature if features is values else value,
             sigma,
-            params.strength,
+            strength,
             patch=patch,
             radius=radius,
             aggregate=params.aggregate,
             for_each=backend.for_each,
         )
     return denoised
+
+
+def apply_volume(
+    volume: "NDArray[np.float32]", sigma: float, params: NlmParams, backend: "Backend"
+) -> "NDArray[np.float32]":
+    from nlm.backends.cpu_volume import nlm_volume
+
+    return nlm_volume(
+        volume,
+        volume,
+        sigma,
+        params.strength,
+        patch=params.patch_size,
+        radius=params.search_radius,
+        aggregate=params.aggregate,
+        for_each=backend.for_each,
+    )
 
 
 FILTER = Filter(
@@ -78,4 +122,14 @@ FILTER = Filter(
         "fast": {"patch_size": 5, "search_radius": 4},
         "best": {"patch_size": 7, "search_radius": 10, "strength": 0.5},
     },
+    guided=apply_guided,
+    volume=VolumeFilter(
+        apply=apply_volume,
+        presets={
+            "fast": {"patch_size": 3, "search_radius": 2, "strength": 0.8},
+            "balanced": {"patch_size": 3, "search_radius": 3, "strength": 0.7},
+            "best": {"patch_size": 3, "search_radius": 5, "strength": 0.7},
+        },
+        tile=96,
+    ),
 )
