@@ -1,23 +1,20 @@
 """Drop-in twins: other programs' functions, computed by nlm. Change one import line.
 
-What their parameters are here (sigma and h as fractions of full scale, s = patch side):
+What their parameters are here, sigma and h as fractions of full scale, s = patch_size:
 
-==========================  =====================  ===============  ==============================
-nlm                         scikit-image           OpenCV           ffmpeg, KNLMeansCL
-==========================  =====================  ===============  ==============================
-patch_size                  patch_size             template-        p; 2 s + 1
-                                                   WindowSize
-search_radius               patch_distance         searchWindow-    r = 2 radius + 1; a
-                                                   Size // 2
-strength * sigma (= h)      fast mode: h * (s/     h / 255          s / 255 * sqrt(10) (about);
-                            (s-1))**(axes/2);                       h / 255
-                            slow mode: h
-sigma                       sigma                  0                0
-aggregate=False             always                 always           always
-temporal_radius             -                      temporalWindow-  -; d
-                                                   Size // 2
-guide                       -                      -                -; rclip
-==========================  =====================  ===============  ==============================
+======================  ==========================  ==========================
+nlm                     scikit-image                OpenCV
+======================  ==========================  ==========================
+patch_size              patch_size                  templateWindowSize
+search_radius           patch_distance              searchWindowSize // 2
+strength * sigma        slow mode: h; fast mode:    h / 255
+                        h * (s/(s-1))**(axes/2)
+sigma                   sigma                       0
+aggregate=False         always                      always
+temporal window         -                           temporalWindowSize
+======================  ==========================  ==========================
 
-`nlm.compat.skimage` and `nlm.compat.opencv` say where results differ.
+Of ffmpeg's nlmeans, p is patch_size and r is 2 * search_radius + 1; of KNLMeansCL, 2 s + 1 is
+patch_size, a is search_radius and rclip is guide. Where results differ is told by
+`nlm.compat.skimage` and `nlm.compat.opencv`.
 """

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.params import Halo
-from nlm.tiling import windows
+from nlm.tiling import Windows, windows
 
 Frames = NDArray[np.float32]
 SigmaMap = NDArray[np.float32]
 
-RATIO = 1.4
+RATIO = 1.25
 """Largest step from one level to the next."""
 FEW = 4
 """So many different levels are all taken as they are."""
@@ -58,8 +58,10 @@ def by_levels(
         Noise level, fraction of full scale.
     halo : (frames, rows, columns) or None
         The filter's reach; None = it needs the whole picture.
-    tile, align : int
-        As in `nlm.tiling.by_tiles`.
+    tile : int, optional
+        Side of the parts that are worked on by themselves, pixels.
+    align : int
+        What the filter is given begins at multiples of this many pixels.
 
     Returns
     -------
@@ -70,18 +72,48 @@ def by_levels(
     levels = levels_of(sigma)
     reach, side = (size, max(size)) if halo is None else (halo, tile or TILE)
     depth = side if reach[0] else size[0]
-    rows, columns, reach_y, reach_x = (
-        -(-pixels // align) * align for pixels in (side, side, *reach[1:])
-    )
-    parts = windows(size, (depth, rows, columns), (reach[0], reach_y, reach_x))
+    nowhere = (0, 0, 0)
     result: Frames | None = None
-    for inner, outer, place in parts:
+    for inner, _, _ in windows(size, (depth, side, side), nowhere):
         position = np.interp(sigma[inner], levels, np.arange(len(levels)))
         for k in range(math.floor(position.min()), math.ceil(position.max()) + 1):
-            share = np.maximum(1 - np.abs(position - k), 0)[..., None].astype(np.float32)
-            if share.any():
-                done = apply(frames[outer], float(levels[k]))[place]
-                if result is None:
-                    result = np.zeros((*size, done.shape[3]), np.float32)
-                result[inner] += share * done
+            share = np.maximum(1 - np.abs(position - k), 0).astype(np.float32)
+            if not share.any():
+                continue
+            part = _box_of(share > 0)
+            wanted = _shifted(part, inner)
+            outer, place = _with_halo(wanted, size, reach, align)
+            done = apply(frames[outer], float(levels[k]))[place]
+            if result is None:
+                result = np.zeros((*size, done.shape[3]), np.float32)
+            result[wanted] += share[part][..., None] * done
     return frames if result is None else result
+
+
+def _box_of(wanted: NDArray[np.bool_]) -> Windows:
+    """The smallest box that holds all that is wanted."""
+    box = []
+    for axis in range(wanted.ndim):
+        others = tuple(other for other in range(wanted.ndim) if other != axis)
+        found = np.flatnonzero(wanted.any(others))
+        box.append(slice(int(found[0]), int(found[-1]) + 1))
+    return tuple(box)
+
+
+def _shifted(box: Windows, into: Windows) -> Windows:
+    return tuple(
+        slice(part.start + base.start, part.stop + base.start)
+        for part, base in zip(box, into, strict=True)
+    )
+
+
+def _with_halo(
+    box: Windows, size: tuple[int, ...], reach: tuple[int, ...], align: int
+) -> tuple[Windows, Windows]:
+    """The box with its halo, from a multiple of `align` on, and where it lies in that."""
+    outer, place = [], []
+    for part, length, far in zip(box, size, reach, strict=True):
+        start = max(part.start - far, 0) // align * align
+        outer.append(slice(start, min(part.stop + far, length)))
+        place.append(slice(part.start - start, part.stop - start))
+    return tuple(outer), tuple(place)

@@ -89,7 +89,7 @@ def speed(rounds: int, threads: int) -> list[dict]:
     rows = []
     for task, own, others in tasks:
         runs = {"nlm": own, **{name: run for name, run in others.items() if run is not None}}
-        times = interleaved(runs, rounds if "12" not in task else max(1, rounds // 3))
+        times = interleaved(runs, max(1, rounds // 3) if task.startswith("12 ") else rounds)
         for name, one in times.items():
             ratio = float(np.median(one) / np.median(times["nlm"]))
             rows.append({"task": task, "who": name, **spread(one), "times nlm": round(ratio, 2)})
