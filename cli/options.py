@@ -177,9 +177,10 @@ def settings_from(options: dict[str, Any]) -> "Settings":
         )
     stack, guide, sigma_map = (options.get(name) for name in ("stack", "guide", "sigma_map"))
     registry.parameters(method, options["preset"], given, stack == "volume")
-    if sigma_map and (sigma is not None or options["gain"] is not None):
+    told = sigma is not None or options["gain"] is not None
+    if sigma_map and (told or options["noise_model"] == "poisson-gaussian"):
         raise UsageError(
-            "--sigma-map tells the noise level already; leave out --sigma and --poisson"
+            "--sigma-map tells the noise level; leave out --sigma, --poisson and --noise-model"
         )
     if sigma is not None and not 0 <= sigma < float("inf"):
         raise UsageError(

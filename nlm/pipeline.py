@@ -124,19 +124,21 @@ def denoise_file(
         with open_writer(dst, info, format=settings.format, options=settings.options) as writer:
             noise, count = None, 0
             if volume:
-                steps = _Steps(progress, 0, 1)
-                place = backends.choose(settings.backend, settings.threads, steps)
+                place = backends.choose(settings.backend, settings.threads, _Steps(progress, 0, 1))
                 noise, count = denoise_volume(
                     reader, writer, info, chosen, params, settings, place, known
                 )
-            for frame, guide, own in zip([] if volume else reader, guided, known, strict=False):
-                noise = own or noise or plan_noise(frame, info, settings)
-                steps = _Steps(progress, count, info.frames)
-                place = backends.choose(settings.backend, settings.threads, steps)
-                writer.write(
-                    denoise_frame(frame, info, chosen, params, noise, place, settings.tile, guide)
-                )
-                count += 1
+            else:
+                for frame, guide, own in zip(reader, guided, known, strict=False):
+                    noise = own or noise or plan_noise(frame, info, settings)
+                    steps = _Steps(progress, count, info.frames)
+                    place = backends.choose(settings.backend, settings.threads, steps)
+                    writer.write(
+                        denoise_frame(
+                            frame, info, chosen, params, noise, place, settings.tile, guide
+                        )
+                    )
+                    count += 1
     result.status, result.frames, result.backend = "ok", count, place.name
     if noise is not None:
         result.sigma = noise.sigma * 255

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 import nlm
 from nlm import backends, registry
-from nlm.backends.cpu_volume import Neighbourhood, Weights, nlm_volume, weighted_sums
+from nlm.backends.cpu_volume import Weights, nlm_volume, weighted_sums
+from nlm.backends.slices import Neighbourhood
 from nlm.settings import Settings
 from nlm.tiling import by_tiles
 from tests import naive

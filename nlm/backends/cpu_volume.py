@@ -3,13 +3,13 @@
 import math
 import threading
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
 from nlm.backends.cpu import CUTOFF, SELF_FLOOR, ForEach, aligned_areas, power_of_two, reflected
+from nlm.backends.slices import Indices, Neighbourhood, grid
 from nlm.backends.threads import for_each
 
 GROUP = 3
@@ -17,42 +17,6 @@ TILE = 48
 PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)  # forms of the kernel, see cpu_nlm_volume.py
 
 Volume = NDArray[np.float32]
-Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Neighbourhood:
-    """Which slices are compared with which.
-
-    Attributes
-    ----------
-    slices : ndarray of int64, shape (jobs, 1 + neighbours, stack)
-        For each slice to work on the stack of slices round it, then those round its neighbours.
-    itself : int
-        Which neighbour is the slice itself.
-    """
-
-    slices: Indices
-    itself: int
-
-    @classmethod
-    def of(cls, shape: tuple[int, ...], radius: int, half: int, reach: int = 0) -> "Neighbourhood":
-        """Of slices on a grid that is continued by reflection.
-
-        Slices up to `reach` beyond the grid's ends are worked on, too.
-        """
-        long = [size > 1 for size in shape]
-        places = _grid(
-            tuple((-reach * far, n + reach * far) for far, n in zip(long, shape, strict=True))
-        )
-        offsets = _grid(tuple((-radius * far, radius * far + 1) for far in long))
-        stack = _grid(tuple((-half * far, half * far + 1) for far in long))
-        centres = np.concatenate([np.zeros_like(offsets[:1]), offsets])
-        at = places[:, None, None] + centres[:, None] + stack  # (jobs, 1 + neighbours, stack, axes)
-        for axis, size in enumerate(shape):
-            at[..., axis] = _reflect(at[..., axis], size)
-        slices = np.ravel_multi_index(tuple(np.moveaxis(at, -1, 0)), shape)
-        return cls(np.ascontiguousarray(slices, np.int64), len(offsets) // 2)
 
 
 @dataclass(frozen=True)
@@ -116,8 +80,8 @@ def nlm_volume(
     -------
     ndarray of float32, shape of `values`
     """
-    *grid, height, width, _ = features.shape
-    shape, half = tuple(grid), patch // 2
+    *axes, height, width, _ = features.shape
+    shape, half = tuple(axes), patch // 2
     planar = Weights(
         sigma,
         strength * sigma,
@@ -135,7 +99,7 @@ def nlm_volume(
         wide = Neighbourhood.of(shape, radius, half, reach=half)
         parts = _visit(PATCHWISE, features, values, patches[..., ::-1], wide, planar, for_each)
         sums = _gathered(parts, shape, half, values.shape[-1])
-    return (sums[..., :-1] / sums[..., -1:]).reshape(*grid, height, width, -1)
+    return (sums[..., :-1] / sums[..., -1:]).reshape(*shape, height, width, -1)
 
 
 def weighted_sums(
@@ -212,7 +176,7 @@ def _gathered(parts: Volume, shape: tuple[int, ...], half: int, channels: int) -
     wide = tuple(size + 2 * r for size, r in zip(shape, reach, strict=True))
     parts = parts.reshape(*wide, *parts.shape[1:])
     sums = np.zeros((*shape, *parts.shape[len(shape) : -1], channels + 1), np.float32)
-    for k, offset in enumerate(_grid(tuple((-r, r + 1) for r in reach))):
+    for k, offset in enumerate(grid(tuple((-r, r + 1) for r in reach))):
         there = tuple(
             slice(r - step, r - step + size)
             for r, step, size in zip(reach, offset, shape, strict=True)
@@ -288,17 +252,3 @@ class _Tile:
             row if patchwise else 0,  # column sums of the ring
             GROUP,
         ]
-
-
-def _grid(ranges: tuple[tuple[int, int], ...]) -> Indices:
-    """All positions of a grid, shape (positions, axes)."""
-    positions = list(product(*(range(*one) for one in ranges)))
-    return np.array(positions, np.int64).reshape(len(positions), len(ranges))
-
-
-def _reflect(position: Indices, size: int) -> Indices:
-    """Positions beyond an axis, continued by reflection."""
-    if size == 1:
-        return np.zeros_like(position)
-    position = np.abs(position) % (2 * size - 2)
-    return np.minimum(position, 2 * size - 2 - position)

@@ -18,12 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.compat.by_offset import by_offset
+from nlm.compat.averages import NORM_L1, NORM_L2, Sizes, average
 from nlm.compat.lab import bgr_of_lab, lab_of_bgr
-from nlm.compat.mapping import noise_and_strength
 from nlm.errors import UsageError
 
-NORM_L1, NORM_L2 = 2, 4
+__all__ = [
+    "NORM_L1",
+    "NORM_L2",
+    "fastNlMeansDenoising",
+    "fastNlMeansDenoisingColored",
+    "fastNlMeansDenoisingColoredMulti",
+    "fastNlMeansDenoisingMulti",
+]
 
 Image = NDArray[Any]
 Strengths = float | Sequence[float] | NDArray[Any]
@@ -67,9 +73,9 @@ def fastNlMeansDenoising(
     """
     dst, h = _overload(dst, h)
     src = _checked(src)
-    sizes = _Sizes(templateWindowSize, searchWindowSize)
+    sizes = Sizes(templateWindowSize, searchWindowSize)
     pixels = src.reshape(*src.shape[:2], -1).astype(np.float32)
-    result = _average([pixels], 0, _strengths(h, pixels.shape[2]), sizes, normType)
+    result = average([pixels], 0, _strengths(h, pixels.shape[2]), sizes, normType)
     return _stored(result, src, dst)
 
 
@@ -98,7 +104,7 @@ def fastNlMeansDenoisingColored(
     ndarray
         Shape and dtype of `src`; `dst` where it was given.
     """
-    sizes = _Sizes(templateWindowSize, searchWindowSize)
+    sizes = Sizes(templateWindowSize, searchWindowSize)
     return _coloured([src], 0, dst, h, hColor, sizes)
 
 
@@ -131,12 +137,12 @@ def fastNlMeansDenoisingMulti(
         Shape and dtype of a frame; `dst` where it was given.
     """
     dst, h = _overload(dst, h)
-    sizes = _Sizes(templateWindowSize, searchWindowSize, strict=True)
+    sizes = Sizes(templateWindowSize, searchWindowSize, strict=True)
     frames = _window(srcImgs, imgToDenoiseIndex, temporalWindowSize)
     middle = len(frames) // 2
     pixels = [one.reshape(*one.shape[:2], -1).astype(np.float32) for one in frames]
     strengths = _strengths(h, pixels[0].shape[2])
-    return _stored(_average(pixels, middle, strengths, sizes, normType), frames[middle], dst)
+    return _stored(average(pixels, middle, strengths, sizes, normType), frames[middle], dst)
 
 
 def fastNlMeansDenoisingColoredMulti(
@@ -163,79 +169,9 @@ def fastNlMeansDenoisingColoredMulti(
     ndarray
         Shape and dtype of a frame; `dst` where it was given.
     """
-    sizes = _Sizes(templateWindowSize, searchWindowSize, strict=True)
+    sizes = Sizes(templateWindowSize, searchWindowSize, strict=True)
     frames = _window(srcImgs, imgToDenoiseIndex, temporalWindowSize)
     return _coloured(frames, len(frames) // 2, dst, h, hColor, sizes)
-
-
-class _Sizes:
-    """Sides of patch and window as cv2 says them."""
-
-    def __init__(self, template: int, search: int, strict: bool = False) -> None:
-        for size in (template, search):
-            if size < 1 or (strict and size % 2 == 0):
-                raise UsageError(f"a window size of {size} is not allowed; give odd numbers")
-        self.patch = 2 * (template // 2) + 1
-        self.radius = search // 2
-
-
-def _average(
-    frames: list[NDArray[np.float32]], index: int, h: list[float], sizes: _Sizes, norm: int
-) -> NDArray[np.float32]:
-    """A frame (Y, X, C), one strength for all channels or one each."""
-    if norm not in (NORM_L1, NORM_L2):
-        raise UsageError(f"normType {norm} is not allowed; give NORM_L1 (2) or NORM_L2 (4)")
-    if norm == NORM_L1 and len(frames) > 1:
-        raise UsageError("NORM_L1 over several frames is not there; give NORM_L2 (4)")
-    parts = [slice(c, c + 1) for c in range(len(h))] if len(h) > 1 else [slice(None)]
-    average = _by_absolute if norm == NORM_L1 else _by_square
-    results = [average(frames, index, part, one, sizes) for part, one in zip(parts, h, strict=True)]
-    return np.concatenate(results, axis=2)
-
-
-def _by_square(
-    frames: list[NDArray[np.float32]], index: int, part: slice, h: float, sizes: _Sizes
-) -> NDArray[np.float32]:
-    if h <= 0:
-        return frames[index][..., part]
-    sides, reach = (sizes.patch, sizes.patch), (sizes.radius, sizes.radius)
-    if len(frames) == 1:
-        from nlm.backends.cpu import nlm
-
-        features = frames[0]
-        values = features if part == slice(None) else features[..., part]
-        level, strength = noise_and_strength(0, h)
-        return nlm(features, values, level, strength, patch=sides, radius=reach, aggregate=False)
-    from nlm.backends.cpu_volume import Neighbourhood, Weights, weighted_sums
-
-    clip = np.stack(frames)
-    window = np.array([[[index], *([k] for k in range(len(frames)))]], np.int64)
-    (sums,) = weighted_sums(
-        clip, np.ascontiguousarray(clip[..., part]), Neighbourhood(window, index),
-        Weights(0, h, sides, reach),
-    )  # fmt: skip
-    return np.asarray(sums[..., :-1] / sums[..., -1:])
-
-
-def _by_absolute(
-    frames: list[NDArray[np.float32]], index: int, part: slice, h: float, sizes: _Sizes
-) -> NDArray[np.float32]:
-    if h <= 0:
-        return frames[index][..., part]
-    picture, margin = frames[index], sizes.radius + sizes.patch // 2
-    padded = np.pad(picture, [(margin, margin), (margin, margin), (0, 0)], "reflect")
-    channels = picture.shape[2]
-
-    def compare(difference: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(np.sum(np.abs(difference), axis=-1))
-
-    def weigh(distance: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(np.exp(-(distance**2) / (h**2 * channels)))
-
-    taps = np.full(sizes.patch, 1 / sizes.patch)
-    done = by_offset(padded, sizes.radius, taps, compare, weigh)
-    rows, columns = picture.shape[:2]
-    return np.asarray(done[margin : margin + rows, margin : margin + columns, part])
 
 
 def _coloured(
@@ -244,7 +180,7 @@ def _coloured(
     dst: Image | None,
     h: float,
     h_colour: float,
-    sizes: _Sizes,
+    sizes: Sizes,
 ) -> Image:
     """Lightness and colours of a BGR frame, each by itself."""
     source = frames[index]
@@ -256,7 +192,7 @@ def _coloured(
             )
     lab = [lab_of_bgr(frame[..., :3] / 255).astype(np.float32) for frame in frames]
     parts = [
-        _average([np.ascontiguousarray(one[..., part]) for one in lab], index, [s], sizes, NORM_L2)
+        average([np.ascontiguousarray(one[..., part]) for one in lab], index, [s], sizes, NORM_L2)
         for part, s in ((slice(0, 1), h), (slice(1, 3), h_colour))
     ]
     bgr = 255 * bgr_of_lab(np.concatenate(parts, axis=2).astype(np.float64))
