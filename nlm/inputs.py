@@ -96,7 +96,7 @@ def guide_of(pixels: NDArray[np.float32], shape: tuple[int, ...]) -> Guide:
     """
     if pixels.shape[:-1] != shape[:-1]:
         given, wanted = (" x ".join(map(str, one[:-1])) for one in (pixels.shape, shape))
-        raise UsageError(f"a guide of {given} pixels does not fit; give one of {wanted}")
+        raise UsageError(f"a guide of {given} rows x columns does not fit; give one of {wanted}")
     noise = plan(pixels)
     even = noise.stabiliser
     if even is None:

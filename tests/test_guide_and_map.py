@@ -58,7 +58,7 @@ class TestGuide:
         assert np.abs(result - whole).max() < 1e-6
 
     def test_sizes_must_fit(self):
-        with pytest.raises(nlm.UsageError, match="a guide of 9 x 8 pixels does not fit"):
+        with pytest.raises(nlm.UsageError, match="a guide of 9 x 8 rows x columns does not fit"):
             nlm.denoise(np.zeros((9, 9)), SIGMA, guide=np.zeros((9, 8)))
 
     def test_filters_that_take_none_say_so(self):
