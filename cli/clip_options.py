@@ -18,7 +18,8 @@ def clip_options(command: Command) -> Command:
     for decorate in (
         click.option(
             "--stack", type=click.Choice(STACKS), default="pages", show_default=True,
-            help="What the pages of a TIFF are: each for itself, or frames of a clip.",
+            help="What the pages of a TIFF are: each for itself, frames of a clip, "
+            "or slices of a volume.",
         ),
         click.option(
             "--fps", type=Number(float), metavar="RATE",
@@ -88,12 +89,3 @@ def coding_from(options: dict[str, Any]) -> "Options":
         fps=fps,
         keep_partial=options.get("keep_partial", False),
     )
-
-
-def stack_from(value: str) -> str:
-    """What the pages of a TIFF are; UsageError for what is not there yet."""
-    if value == "volume":
-        raise UsageError(
-            "--stack volume is not part of this version; use pages (each for itself) or clip"
-        )
-    return value

@@ -22,6 +22,9 @@ Examples:
   nlm denoise *.tif -o cleaned/                many files into a folder
   nlm denoise --sigma 15 --strength 0.6 a.png  noise level and strength by hand
   nlm denoise --preset best scan.png           takes longer, looks better
+  nlm denoise --sigma-map noise.png scan.png   the noise differs from place to place
+  nlm denoise --guide flash.jpg dark.jpg       weights from the one, values from the other
+  nlm denoise --stack volume ct.tif            pages as slices of a volume
   cat a.png | nlm denoise - --format png > b.png
   nlm denoise clip.mp4                         a video: sound, subtitles and tags are kept
   nlm denoise clip.mov --frames 100:150        a trial of 50 frames
@@ -36,6 +39,7 @@ Examples:
 @click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")
 @click.option("-n", "--dry-run", is_flag=True, help="Check everything, write nothing.")
 @options.noise_options
+@options.companion_options
 @options.method_options
 @options.filter_options
 @options.output_options

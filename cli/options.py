@@ -18,6 +18,7 @@ from nlm.params import kind
 if TYPE_CHECKING:
     from nlm.settings import Settings
 
+STACKS = ("pages", "volume")
 NOISE_MODELS = ("auto", "gaussian", "poisson-gaussian")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -76,6 +77,23 @@ def noise_options(command: Command) -> Command:
         click.option(
             "--sigma", type=Number(float), metavar="LEVEL",
             help="Noise level in 8-bit grey levels (whatever the depth). Left out: estimated.",
+        ),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+def companion_options(command: Command) -> Command:
+    """Other pictures that tell how to denoise one."""
+    for decorate in (
+        click.option(
+            "--guide", metavar="FILE",
+            help="Weights come from this picture of the same size, values from the input.",
+        ),
+        click.option(
+            "--sigma-map", metavar="FILE",
+            help="Gray picture of the noise level: an integer's brightness as an 8-bit level, "
+            "or levels as floats (TIFF).",
         ),
     ):  # fmt: skip
         command = decorate(command)
@@ -152,7 +170,7 @@ def settings_from(options: dict[str, Any]) -> "Settings":
     """
     from nlm.io import Span
     from nlm.settings import Settings
-    from nlm_cli.clip_options import coding_from, stack_from
+    from nlm_cli.clip_options import coding_from
 
     method, sigma = options["method"], options["sigma"]
     known = {spec.name for spec in fields(registry.get(method).params)}
@@ -163,7 +181,13 @@ def settings_from(options: dict[str, Any]) -> "Settings":
         raise UsageError(
             f"method {method!r} has no option --{name.replace('_', '-')}; its own options: {flags}"
         )
-    registry.parameters(method, options["preset"], given)
+    stack, guide, sigma_map = (options.get(name) for name in ("stack", "guide", "sigma_map"))
+    registry.parameters(method, options["preset"], given, stack == "volume")
+    told = sigma is not None or options["gain"] is not None
+    if sigma_map and (told or options["noise_model"] == "poisson-gaussian"):
+        raise UsageError(
+            "--sigma-map tells the noise level; leave out --sigma, --poisson and --noise-model"
+        )
     if sigma is not None and not 0 <= sigma < float("inf"):
         raise UsageError(
             f"--sigma {sigma:g} is not allowed; give the noise level in 8-bit grey levels, "
@@ -187,8 +211,10 @@ def settings_from(options: dict[str, Any]) -> "Settings":
         format=options["format"],
         options=coding_from(options),
         max_pixels=options["max_pixels"],
-        stack=stack_from(options["stack"]),
+        stack=stack or "pages",
         span=Span.parse(options.get("frames"), options.get("start"), options.get("end")),
+        sigma_map=sigma_map,
+        guide=guide,
     )
 
 

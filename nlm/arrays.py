@@ -7,9 +7,19 @@ from numpy.typing import NDArray
 
 from nlm import backends, frames, registry
 from nlm.errors import UsageError
+from nlm.inputs import (
+    as_frame,
+    as_frame_shape,
+    as_guide,
+    as_picture,
+    check_ability,
+    finite,
+    sigma_map_of,
+)
 from nlm.noise import Plan, check_model, plan
+from nlm.noise.levels import by_levels
 from nlm.params import Params
-from nlm.registry import Filter
+from nlm.registry import Filter, Guide
 from nlm.tiling import by_tiles
 
 SMALLEST_SIGMA = 1e-6
@@ -18,25 +28,27 @@ SMALLEST_SIGMA = 1e-6
 
 def denoise(
     image: NDArray[Any],
-    sigma: float | None = None,
+    sigma: float | NDArray[Any] | None = None,
     method: str = registry.DEFAULT,
     channel_axis: int | None = None,
     backend: str = "auto",
     preset: str | None = "balanced",
     noise_model: str = "auto",
     gain: float | None = None,
+    guide: NDArray[Any] | None = None,
     **parameters: Any,
 ) -> NDArray[Any]:
-    """Denoise a picture.
+    """Denoise a signal, picture or volume.
 
     Parameters
     ----------
-    image : ndarray, shape (X,), (Y, X) or with an axis of colour
+    image : ndarray, shape (X,), (Y, X) or (Z, Y, X), or one of these with an axis of colour
         Integers, whose full scale is the dtype's maximum, or floats, whose full scale is 1.0 and
         whose values outside 0..1 are kept. NaN and infinities stay where they are.
-    sigma : float, optional
+    sigma : float or ndarray, optional
         Standard deviation of the noise as a fraction of full scale (25 grey levels of 8 bits are
-        25 / 255). Left out, it is estimated.
+        25 / 255). An array, which broadcasts to the image without its colours, gives the level of
+        every pixel. Left out, it is estimated.
     method : str
         A name of `nlm.methods()`.
     channel_axis : int, optional
@@ -50,6 +62,9 @@ def denoise(
     gain : float, optional
         Of poisson-gaussian noise: its variance is gain * signal + sigma**2, fractions of full
         scale. Left out with sigma, both are estimated.
+    guide : ndarray, optional
+        Weights come from this picture, values from `image`: the same sizes, any dtype, its
+        colours along `channel_axis` too if it has that axis. Its noise level is estimated.
     **parameters
         The method's own parameters, see `nlm methods`; they win over the preset's.
 
@@ -66,18 +81,28 @@ def denoise(
         If the method has no such parameter.
     """
     image = np.asarray(image)
+    stored = as_frame(image, channel_axis)
+    space = image.ndim - (channel_axis is not None)
+    volume = space == 3
     if sigma is not None:
         check_sigma(sigma)
     check_model(noise_model, sigma, gain)
     chosen = registry.get(method)
-    params = registry.parameters(method, preset, parameters)
+    check_ability(chosen, volume, guide is not None)
+    params = registry.parameters(method, preset, parameters, volume)
     place = backends.choose(backend)
-    stored = as_frame(image, channel_axis)
+    its = None if guide is None else as_guide(guide, stored.shape, channel_axis, space)
     if stored.size == 0:
         return image.copy()
-    pixels, _ = frames.fill_invalid(frames.to_float(stored))
-    noise = plan(pixels, sigma, noise_model, gain)
-    filtered = apply(chosen, params, pixels[None], noise, place)[0]
+    pixels = finite(stored)
+    if sigma is None or np.ndim(sigma) == 0:
+        level = None if sigma is None else float(sigma)
+        noise = plan(as_picture(pixels), level, noise_model, gain)
+    else:
+        noise = Plan.of_map(sigma_map_of(sigma, stored.shape[:-1]))
+    work = pixels if volume else pixels[None]
+    filtered = apply(chosen, params, work, noise, place, guide=its, volume=volume)
+    filtered = filtered.reshape(pixels.shape)
     restored = frames.to_stored(filtered, stored).reshape(as_frame_shape(image, channel_axis))
     return restored if channel_axis is None else np.moveaxis(restored, -1, channel_axis)
 
@@ -89,18 +114,41 @@ def apply(
     noise: Plan,
     backend: backends.Backend,
     tile: int | None = None,
+    guide: Guide | None = None,
+    volume: bool = False,
 ) -> NDArray[np.float32]:
-    """Filter finite frames (T, Y, X, C); without noise they come back as they are."""
+    """Filter finite frames (T, Y, X, C); without noise they come back as they are.
+
+    A volume's T is the third axis of space.
+    """
     if noise.sigma < SMALLEST_SIGMA:
         return pixels
-    even = noise.stabiliser
-    filtered = by_tiles(
-        lambda part: chosen.apply(part, even.sigma if even else noise.sigma, params, backend),
-        even.forward(pixels) if even else pixels,
-        params.halo,
-        tile or chosen.tile,
-        chosen.align,
-    )
+    even, halo = noise.stabiliser, params.halo
+    if volume and chosen.volume is not None:
+        halo = halo and (halo[1], halo[1], halo[1])
+        tile = tile or chosen.volume.tile
+    tile = tile or chosen.tile
+    channels = pixels.shape[3]
+
+    def denoised(part: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+        values = part[..., :channels]
+        if sigma < SMALLEST_SIGMA:
+            return values
+        if volume and chosen.volume is not None:
+            return chosen.volume.apply(values, sigma, params, backend)
+        if guide is not None and chosen.guided is not None:
+            its = Guide(part[..., channels:], guide.sigma)
+            return chosen.guided(values, sigma, params, backend, its)
+        return chosen.apply(values, sigma, params, backend)
+
+    work = even.forward(pixels) if even else pixels
+    if guide is not None:  # it goes through the same tiles
+        work = np.concatenate([work, guide.frames], axis=3)
+    if noise.sigma_map is not None:
+        sigma_map = noise.sigma_map.reshape(-1, *pixels.shape[1:3])
+        return by_levels(denoised, work, sigma_map, halo, tile, chosen.align)
+    level = even.sigma if even else noise.sigma
+    filtered = by_tiles(lambda part: denoised(part, level), work, halo, tile, chosen.align)
     return even.inverse(filtered) if even else filtered
 
 
@@ -113,44 +161,16 @@ def warm_up() -> list[str]:
     return own
 
 
-def check_sigma(sigma: float) -> None:
-    """Refuse what cannot be a noise level."""
+def check_sigma(sigma: Any) -> None:
+    """Refuse what cannot be a noise level or a map of it."""
     try:
-        good = 0 <= float(sigma) < float("inf")
+        levels = np.asarray(sigma, np.float64)
+        good = bool(np.all((levels >= 0) & (levels < np.inf)))
     except (TypeError, ValueError):
         good = False
     if not good:
+        given = repr(sigma) if np.ndim(sigma) == 0 else "with a negative or infinite level"
         raise UsageError(
-            f"sigma {sigma!r} is not allowed; give the noise level, 0 or more, as a fraction of "
+            f"sigma {given} is not allowed; give the noise level, 0 or more, as a fraction of "
             "full scale (25/255 for 25 grey levels of 8 bits), or leave it out to have it estimated"
         )
-
-
-def as_frame_shape(image: NDArray[Any], channel_axis: int | None) -> tuple[int, ...]:
-    """The shape of `image` with its colours last."""
-    if channel_axis is None:
-        return image.shape
-    return np.moveaxis(image, channel_axis, -1).shape
-
-
-def as_frame(image: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
-    """A view of a signal or picture as (Y, X, C).
-
-    Raises
-    ------
-    UsageError
-        If it has another number of axes.
-    """
-    if channel_axis is not None:
-        if not -image.ndim <= channel_axis < image.ndim:
-            raise UsageError(
-                f"channel_axis {channel_axis} does not exist in an array of {image.ndim} axes"
-            )
-        image = np.moveaxis(image, channel_axis, -1)
-    else:
-        image = image[..., None]
-    space = image.ndim - 1
-    if space not in (1, 2):
-        hint = "; give channel_axis=-1 if the last axis is colour" if space == 3 else ""
-        raise UsageError(f"an array with {space} axes of space is not allowed: 1 or 2{hint}")
-    return image if space == 2 else image[None]

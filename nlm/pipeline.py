@@ -2,20 +2,23 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from nlm import arrays, backends, registry
 from nlm.clip_files import TellFrames, as_asked, denoise_stream, levels
-from nlm.errors import FileError, NlmError
+from nlm.companions import guides, sigma_plans
+from nlm.errors import FileError, NlmError, UsageError
+from nlm.inputs import check_ability
 from nlm.io import Frame, FrameReader, FrameWriter, Info, check_target, open_reader, open_writer
 from nlm.io.sequence import is_sequence, numbered
 from nlm.io.targets import target_format
 from nlm.noise import Plan, check_model, plan
 from nlm.planes import restored, visible_pixels
 from nlm.settings import Settings
+from nlm.volume_files import denoise_volume
 
 PathOrStream = str | os.PathLike[str] | BinaryIO
 
@@ -105,7 +108,9 @@ def denoise_file(
     settings = settings or Settings()
     began = time.perf_counter()
     chosen = registry.get(settings.method)
-    params = registry.parameters(settings.method, settings.preset, settings.parameters)
+    volume = settings.stack == "volume"
+    check_ability(chosen, volume, settings.guide is not None)
+    params = registry.parameters(settings.method, settings.preset, settings.parameters, volume)
     if settings.sigma is not None:
         arrays.check_sigma(settings.sigma)
     check_model(settings.noise_model, settings.sigma, settings.gain)
@@ -118,12 +123,25 @@ def denoise_file(
         made = info if target_format(target, settings.format).is_video else reader.info
         result.losses = tuple(check_target(made, target, settings.format, options))
         refuse_existing(dst, force)
+        if info.clip and (volume or settings.guide or settings.sigma_map):
+            raise UsageError(
+                f"{result.input}: is a clip; a guide, a sigma map and --stack volume are for "
+                "pictures"
+            )
+        guided = guides(settings.guide, info, settings.max_pixels)
+        known = sigma_plans(settings.sigma_map, info, settings.max_pixels)
         if dry_run:
+            next(guided), next(known)
             result.sigma = None if settings.sigma is None else settings.sigma * 255
             return result
         with open_writer(dst, made, format=settings.format, options=options) as writer:
-            work = _denoise_clip if info.clip else _denoise_pages
-            work(result, reader, writer, info, chosen, params, settings, progress, tell_frames)
+            work = _Work(result, reader, writer, info, chosen, params, settings, progress)
+            if volume:
+                work.volume(known)
+            elif info.clip:
+                work.clip(tell_frames)
+            else:
+                work.pages(guided, known)
         if reader.damage:
             result.error = (
                 f"{result.input}: is damaged: {reader.damage}; what could be read is in "
@@ -134,60 +152,72 @@ def denoise_file(
     return result
 
 
-def _denoise_pages(
-    result: FileResult,
-    reader: FrameReader,
-    writer: FrameWriter,
-    info: Info,
-    chosen: registry.Filter,
-    params: Any,
-    settings: Settings,
-    progress: Callable[[float], None] | None,
-    _: TellFrames | None,
-) -> None:
-    """Every page by itself, with the first one's noise."""
-    noise, count = None, 0
-    for frame in reader:
-        noise = noise or plan_noise(frame, info, settings)
-        steps = _Steps(progress, count, info.frames)
-        place = backends.choose(settings.backend, settings.threads, steps)
-        writer.write(denoise_frame(frame, info, chosen, params, noise, place, settings.tile))
-        result.backend = place.name
-        count += 1
-    result.frames = count
-    if noise is not None:
-        result.sigma = noise.sigma * 255
-        result.strength = getattr(params.at(noise.sigma), "strength", None)
-        channels = noise.sigma_channels
-        result.sigma_channels = None if channels is None else [one * 255 for one in channels]
+@dataclass
+class _Work:
+    """A file on its way from a reader to a writer, as what it is."""
 
+    result: FileResult
+    reader: FrameReader
+    writer: FrameWriter
+    info: Info
+    chosen: registry.Filter
+    params: Any
+    settings: Settings
+    progress: Callable[[float], None] | None
 
-def _denoise_clip(
-    result: FileResult,
-    reader: FrameReader,
-    writer: FrameWriter,
-    info: Info,
-    chosen: registry.Filter,
-    params: Any,
-    settings: Settings,
-    progress: Callable[[float], None] | None,
-    tell_frames: TellFrames | None,
-) -> None:
-    """Frames that follow each other, scene by scene."""
+    def pages(self, guided: Iterator[registry.Guide | None], known: Iterator[Plan | None]) -> None:
+        """Every page by itself, with the first one's noise."""
+        noise, count = None, 0
+        for frame, guide, own in zip(self.reader, guided, known, strict=False):
+            noise = own or noise or plan_noise(frame, self.info, self.settings)
+            place = self._place(count, self.info.frames)
+            how = (self.info, self.chosen, self.params, noise, place, self.settings.tile, guide)
+            self.writer.write(denoise_frame(frame, *how))
+            count += 1
+        self.result.frames = count
+        if noise is not None:
+            self._tell(noise.sigma, noise.sigma_channels)
 
-    def tell(done: int, of: int | None) -> None:
-        if progress is not None:
-            progress(min(1.0, done / of) if of else 0.0)
-        if tell_frames is not None:
-            tell_frames(done, of)
+    def volume(self, known: Iterator[Plan | None]) -> None:
+        """All pages together, as slices."""
+        noise, self.result.frames = denoise_volume(
+            self.reader,
+            self.writer,
+            self.info,
+            self.chosen,
+            self.params,
+            self.settings,
+            self._place(0, 1),
+            known,
+        )
+        self._tell(noise.sigma, noise.sigma_channels)
 
-    result.backend = backends.choose(settings.backend, settings.threads).name
-    result.frames, seen = denoise_stream(reader, writer, info, chosen, params, settings, tell)
-    if seen:
-        sigma, channels = levels(seen)
-        result.sigma = sigma * 255
-        result.strength = getattr(params.at(sigma), "strength", None)
-        result.sigma_channels = None if channels is None else [one * 255 for one in channels]
+    def clip(self, tell_frames: TellFrames | None) -> None:
+        """Frames that follow each other, scene by scene."""
+
+        def tell(done: int, of: int | None) -> None:
+            if self.progress is not None:
+                self.progress(min(1.0, done / of) if of else 0.0)
+            if tell_frames is not None:
+                tell_frames(done, of)
+
+        self._place(0, 1)
+        self.result.frames, seen = denoise_stream(
+            self.reader, self.writer, self.info, self.chosen, self.params, self.settings, tell
+        )
+        if seen:
+            self._tell(*levels(seen))
+
+    def _place(self, done: int, of: int | None) -> backends.Backend:
+        steps = _Steps(self.progress, done, of)
+        place = backends.choose(self.settings.backend, self.settings.threads, steps)
+        self.result.backend = place.name
+        return place
+
+    def _tell(self, sigma: float, channels: Sequence[float] | None) -> None:
+        self.result.sigma = sigma * 255
+        self.result.sigma_channels = None if channels is None else [one * 255 for one in channels]
+        self.result.strength = getattr(self.params.at(sigma), "strength", None)
 
 
 def denoise_frame(
@@ -198,11 +228,12 @@ def denoise_frame(
     noise: Plan,
     backend: backends.Backend,
     tile: int | None = None,
+    guide: registry.Guide | None = None,
 ) -> Frame:
     """Filter a picture; alpha, NaN and colours that nobody sees stay as stored."""
     (plane,) = frame.planes
     pixels = visible_pixels(plane, frame, info)
-    filtered = arrays.apply(chosen, params, pixels[None], noise, backend, tile)[0]
+    filtered = arrays.apply(chosen, params, pixels[None], noise, backend, tile, guide)[0]
     return restored(frame, (filtered,), info)
 
 

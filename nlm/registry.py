@@ -21,11 +21,47 @@ if TYPE_CHECKING:
     Planes = tuple[NDArray[np.float32], ...]
     Apply = Callable[[NDArray[np.float32], float, Any, Backend], NDArray[np.float32]]
     Stream = Callable[[Iterable[Planes], tuple[float, ...], Any, Backend], Iterator[Planes]]
+    ApplyGuided = Callable[[NDArray[np.float32], float, Any, Backend, "Guide"], NDArray[np.float32]]
 
 DEFAULT = "nlm"
 PRESETS = ("fast", "balanced", "best")
 INSTALL = "get it with: pip install 'nlm[bench]'"
 """What to do about a filter that is missing."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A picture that tells the weights, while values come from another.
+
+    Attributes
+    ----------
+    frames : ndarray of float32, shape (T, Y, X, any number of channels)
+        Of the same size as the frames to denoise.
+    sigma : float
+        Its noise level, fraction of full scale.
+    """
+
+    frames: "NDArray[np.float32]"
+    sigma: float
+
+
+@dataclass(frozen=True)
+class VolumeFilter:
+    """How a filter denoises volumes.
+
+    Attributes
+    ----------
+    apply : callable
+        Like `Filter.apply`, T being the third axis of space; its reach is that of the rows.
+    presets : mapping
+        Preset name to parameters, in place of those for pictures.
+    tile : int
+        Side of the blocks that large volumes are cut into, in voxels.
+    """
+
+    apply: "Apply"
+    presets: Mapping[str, Mapping[str, Any]]
+    tile: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +99,10 @@ class Filter:
         Module without which it does not work; the extra `bench` installs it.
     clips : bool
         Values outside 0..1 are cut off, and rounded to 8 bits.
+    guided : callable or None
+        `apply` with a `Guide` as one more argument; None = it takes none.
+    volume : VolumeFilter or None
+        None = it does not know volumes.
     """
 
     name: str
@@ -78,6 +118,8 @@ class Filter:
     reference: bool = False
     requires: str | None = None
     clips: bool = False
+    guided: "ApplyGuided | None" = None
+    volume: VolumeFilter | None = None
 
     @property
     def installed(self) -> bool:
@@ -125,8 +167,12 @@ def get(name: str) -> Filter:
     return filters[name]
 
 
-def parameters(method: str, preset: str | None, overrides: Mapping[str, Any]) -> Params:
+def parameters(
+    method: str, preset: str | None, overrides: Mapping[str, Any], volume: bool = False
+) -> Params:
     """A filter's parameters: its defaults, then the preset's, then those given by hand.
+
+    Presets for volumes are others than those for pictures.
 
     Raises
     ------
@@ -144,5 +190,6 @@ def parameters(method: str, preset: str | None, overrides: Mapping[str, Any]) ->
         )
     if preset is not None and preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}; available: {', '.join(PRESETS)}")
-    base = chosen.presets.get(preset, {}) if preset else {}
+    presets = chosen.volume.presets if volume and chosen.volume else chosen.presets
+    base = presets.get(preset, {}) if preset else {}
     return chosen.params(**{**base, **overrides})

@@ -25,6 +25,10 @@ class Settings:
     noise_model : {"auto", "gaussian", "poisson-gaussian"}
     gain : float or None
         Of poisson-gaussian noise, see `nlm.noise.plan`.
+    sigma_map : str or None
+        A picture of the noise level, see `nlm.companions.sigma_plans`.
+    guide : str or None
+        A picture that tells the weights.
     backend : str
     threads : int or None
     tile : int or None
@@ -35,8 +39,8 @@ class Settings:
         Quality of the output.
     max_pixels : int
         Larger pictures are refused.
-    stack : {"pages", "clip"}
-        What several pages of a TIFF are: pictures of their own, or frames.
+    stack : {"pages", "clip", "volume"}
+        What several pages of a TIFF are: pictures of their own, frames, or slices of a volume.
     span : Span or None
         The frames of a clip that are wanted.
     """
@@ -47,6 +51,8 @@ class Settings:
     sigma: float | None = None
     noise_model: str = "auto"
     gain: float | None = None
+    sigma_map: str | None = None
+    guide: str | None = None
     backend: str = "auto"
     threads: int | None = None
     tile: int | None = None

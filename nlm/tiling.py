@@ -1,10 +1,11 @@
-"""Large pictures by tiles: each tile is filtered with a halo of what surrounds it.
+"""Large pictures and volumes by tiles: each tile is filtered with a halo of what surrounds it.
 
 Computing by tiles equals computing the whole, for a filter whose reach is its halo and that
 continues pictures by reflection.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,31 +13,28 @@ from numpy.typing import NDArray
 from nlm.params import Halo
 
 Frames = NDArray[np.float32]
-Windows = tuple[slice, slice]
+Windows = tuple[slice, ...]
 
 
 def windows(
-    shape: tuple[int, int], tile: int, halo: tuple[int, int]
+    shape: tuple[int, ...], tile: tuple[int, ...], halo: tuple[int, ...]
 ) -> Iterator[tuple[Windows, Windows, Windows]]:
-    """The tiles of a picture.
+    """The tiles of a picture or volume; sizes are along each axis.
 
     Yields
     ------
-    inner : (slice, slice)
-        Rows and columns of the picture that this tile is responsible for.
-    outer : (slice, slice)
+    inner : tuple of slice
+        The part of the picture that this tile is responsible for.
+    outer : tuple of slice
         The same with its halo, cut at the picture's edges.
-    place : (slice, slice)
+    place : tuple of slice
         Where `inner` lies in `outer`.
     """
-    for y in range(0, shape[0], tile):
-        for x in range(0, shape[1], tile):
-            axes = [
-                _axis(start, size, tile, reach)
-                for start, size, reach in zip((y, x), shape, halo, strict=True)
-            ]
-            inner, outer, place = zip(*axes, strict=True)
-            yield inner, outer, place
+    starts = (range(0, size, side) for size, side in zip(shape, tile, strict=True))
+    for corner in product(*starts):
+        axes = [_axis(*one) for one in zip(corner, shape, tile, halo, strict=True)]
+        inner, outer, place = zip(*axes, strict=True)
+        yield inner, outer, place
 
 
 def _axis(start: int, size: int, tile: int, halo: int) -> tuple[slice, slice, slice]:
@@ -57,21 +55,29 @@ def by_tiles(
     Parameters
     ----------
     apply : callable
-        Frames (T, Y, X, C) to frames of the same shape.
+        Frames (T, Y, X, C) to frames with as many pixels.
     frames : ndarray of float32, shape (T, Y, X, C)
     halo : (frames, rows, columns) or None
-        The filter's reach; None = it needs the whole picture.
+        The filter's reach; None = it needs the whole picture. Without reach in time, tiles hold
+        all frames.
     tile : int or None
         Side of a tile in pixels; None = the whole picture at once.
     align : int
         Tiles and their halos begin at multiples of this many pixels.
     """
-    size = frames.shape[1:3]
-    if tile is None or halo is None or max(size) <= tile:
+    if tile is None or halo is None:
         return apply(frames)
-    result = np.empty_like(frames)
-    tile, *reach = (-(-pixels // align) * align for pixels in (tile, *halo[1:]))
-    for inner, outer, place in windows((size[0], size[1]), tile, (reach[0], reach[1])):
-        done = apply(frames[:, outer[0], outer[1]])
-        result[:, inner[0], inner[1]] = done[:, place[0], place[1]]
-    return result
+    size = frames.shape[:3]
+    depth = tile if halo[0] else max(size[0], 1)
+    if max(size[1:]) <= tile and size[0] <= depth:
+        return apply(frames)
+    rows, columns, reach_y, reach_x = (
+        -(-pixels // align) * align for pixels in (tile, tile, *halo[1:])
+    )
+    result: Frames | None = None
+    for inner, outer, place in windows(size, (depth, rows, columns), (halo[0], reach_y, reach_x)):
+        done = apply(frames[outer])
+        if result is None:
+            result = np.empty((*size, done.shape[3]), np.float32)
+        result[inner] = done[place]
+    return frames if result is None else result

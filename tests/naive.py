@@ -1,11 +1,13 @@
 """Slow, obvious twins of the fast kernels, in float64."""
 
+from itertools import product
+
 import numpy as np
 from scipy.ndimage import uniform_filter
 
 
-def _patch_mean(x: np.ndarray, patch: tuple[int, int]) -> np.ndarray:
-    """Mean over the patch round every pixel of (Y, X)."""
+def _patch_mean(x: np.ndarray, patch: tuple[int, ...]) -> np.ndarray:
+    """Mean over the patch round every pixel of (Y, X) or (Z, Y, X)."""
     return uniform_filter(x, patch, mode="constant")
 
 
@@ -14,33 +16,30 @@ def nlm(
     values: np.ndarray,
     sigma: float,
     strength: float,
-    patch: tuple[int, int],
-    radius: tuple[int, int],
+    patch: tuple[int, ...],
+    radius: tuple[int, ...],
     aggregate: bool,
     self_floor: float = 1e-2,
 ) -> np.ndarray:
-    """Non-local means of (Y, X, C) arrays, continued by reflection beyond their edges."""
-    half = (patch[0] // 2, patch[1] // 2)
-    margin = [3 * (r + 2 * h) for r, h in zip(radius, half, strict=True)]
-    pad = [(margin[0], margin[0]), (margin[1], margin[1]), (0, 0)]
+    """Non-local means of (..., Y, X, C) arrays, continued by reflection beyond their edges."""
+    axes = tuple(range(len(patch)))
+    margin = [2 * (r + side // 2) for r, side in zip(radius, patch, strict=True)]
+    pad = [*((m, m) for m in margin), (0, 0)]
     f = np.pad(features.astype(np.float64), pad, mode="reflect")
     v = np.pad(values.astype(np.float64), pad, mode="reflect")
-    offsets = [
-        (dy, dx)
-        for dy in range(-radius[0], radius[0] + 1)
-        for dx in range(-radius[1], radius[1] + 1)
-        if (dy, dx) != (0, 0)
-    ]
+    offsets = [o for o in product(*(range(-r, r + 1) for r in radius)) if any(o)]
 
-    def weight(offset: tuple[int, int]) -> np.ndarray:
-        other = np.roll(f, (-offset[0], -offset[1]), axis=(0, 1))
-        distance = _patch_mean(np.mean((f - other) ** 2, axis=2), patch)
+    def shifted(x: np.ndarray, offset: tuple[int, ...]) -> np.ndarray:
+        return np.roll(x, [-step for step in offset], axis=axes)
+
+    def weight(offset: tuple[int, ...]) -> np.ndarray:
+        distance = _patch_mean(np.mean((f - shifted(f, offset)) ** 2, axis=-1), patch)
         return np.exp(-np.maximum(distance - 2 * sigma**2, 0) / (strength * sigma) ** 2)
 
-    own = np.ones(v.shape[:2])
-    worth = np.ones(v.shape[:2])
+    own = np.ones(v.shape[:-1])
+    worth = np.ones(v.shape[:-1])
     if aggregate:
-        own, mass = np.full(v.shape[:2], self_floor), np.zeros(v.shape[:2])
+        own, mass = np.full(v.shape[:-1], self_floor), np.zeros(v.shape[:-1])
         for offset in offsets:
             mass += weight(offset)
             own = np.maximum(own, weight(offset))
@@ -52,12 +51,11 @@ def nlm(
     numerator = covering(own * worth**2)[..., None] * v
     denominator = covering(own * worth**2)
     for offset in offsets:
-        other = np.roll(worth, (-offset[0], -offset[1]), axis=(0, 1))
-        w = covering(weight(offset) * worth * other)
-        numerator += w[..., None] * np.roll(v, (-offset[0], -offset[1]), axis=(0, 1))
+        w = covering(weight(offset) * worth * shifted(worth, offset))
+        numerator += w[..., None] * shifted(v, offset)
         denominator += w
     result = numerator / denominator[..., None]
-    return result[margin[0] : -margin[0] or None, margin[1] : -margin[1] or None]
+    return result[tuple(slice(m, -m or None) for m in margin)]
 
 
 def convolve(

@@ -27,6 +27,9 @@ def folder(tmp_path):
     pixels = (noisy(checkers(48, 56, 3), 0.1).clip(0, 1) * 255).astype(np.uint8)
     for name in ("photo.jpg", "scan.png", "a.png", "clean.png", "a.tif", "b.tif"):
         Image.fromarray(pixels).save(tmp_path / name)
+    for name in ("flash.png", "dark.png", "ct.tif"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "noise.png")
     (tmp_path / "photos" / "trip").mkdir(parents=True)
     Image.fromarray(pixels).save(tmp_path / "photos" / "trip" / "one.jpg")
     make_video(tmp_path / "clip.mp4", audio="aac")

@@ -146,7 +146,7 @@ def _read_cached(file_name: str) -> bytes | None:
             continue
         head, code = content[: len(FORMAT)], content[len(FORMAT) + 4 :]
         checksum = int.from_bytes(content[len(FORMAT) : len(FORMAT) + 4], "little")
-        if head == FORMAT and zlib.crc32(code) == checksum:
+        if head == FORMAT and code and zlib.crc32(code) == checksum:
             return code
     return None
 

@@ -15,7 +15,7 @@ from nlm.io.samples import turn
 from nlm.limits import MAX_PIXELS
 from nlm.metrics import psnr
 from nlm.noise import Plan, plan
-from nlm.pipeline import visible_pixels
+from nlm.planes import visible_pixels
 from nlm.synthetic import add_noise as with_noise
 
 Float32 = NDArray[np.float32]

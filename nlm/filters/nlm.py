@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from nlm.params import Halo, Params, parameter
-from nlm.registry import Filter
+from nlm.registry import Filter, Guide, VolumeFilter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +41,9 @@ STRONG = 35 / 255
 """Noise from here on is met with larger patches."""
 CHROMA_IN_LUMA, LUMA_IN_CHROMA = 0.35, 0.4
 """How much the other channels' differences count in the weights for luma and for chroma."""
+STRENGTH_OF_VOLUMES = 0.7
+FAINT = 1 / 64
+"""Noise of a guide below this share of the picture's is taken for this much."""
 SMALLEST = 16
 """Pictures with a shorter side than this have no groups of patches to refine."""
 REACH_OF_REFINING = 108
@@ -115,6 +118,44 @@ def apply(
     colour = frames.shape[3] == 3 and params.strength_chroma is not None
     denoise = denoise_colour if colour else denoise_jointly
     return np.stack([denoise(frame, sigma, params, backend) for frame in frames])
+
+
+def apply_guided(
+    frames: "NDArray[np.float32]",
+    sigma: float,
+    params: NlmParams,
+    backend: "Backend",
+    guide: Guide,
+) -> "NDArray[np.float32]":
+    """The strength is relative to the picture's noise, what is forgiven is the guide's."""
+    import numpy as np
+
+    params = params.at(sigma)
+    own = max(guide.sigma, sigma * FAINT)
+    strength = (params.strength or 1) * sigma / own
+    denoised = np.empty_like(frames)
+    for features, frame, result in zip(guide.frames, frames, denoised, strict=True):
+        result[...] = means(features, frame, own, strength, params, backend)
+        if params.refine:
+            result[...] = refine(frame, result, sigma, frame.shape[2], backend)
+    return denoised
+
+
+def apply_volume(
+    volume: "NDArray[np.float32]", sigma: float, params: NlmParams, backend: "Backend"
+) -> "NDArray[np.float32]":
+    from nlm.backends.cpu_volume import nlm_volume
+
+    return nlm_volume(
+        volume,
+        volume,
+        sigma,
+        params.strength or STRENGTH_OF_VOLUMES,
+        patch=params.patch_size or 3,
+        radius=params.search_radius,
+        aggregate=params.aggregate,
+        for_each=backend.for_each,
+    )
 
 
 def denoise_jointly(
@@ -209,4 +250,14 @@ FILTER = Filter(
     },
     tile=1512,
     align=36,
+    guided=apply_guided,
+    volume=VolumeFilter(
+        apply=apply_volume,
+        presets={
+            "fast": {"patch_size": 3, "search_radius": 2, "strength": 0.8},
+            "balanced": {"patch_size": 3, "search_radius": 3, "strength": 0.7},
+            "best": {"patch_size": 3, "search_radius": 5, "strength": 0.7},
+        },
+        tile=96,
+    ),
 )

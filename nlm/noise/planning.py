@@ -24,11 +24,20 @@ class Plan:
         The same per channel of a luma/chroma space, where it was estimated.
     stabiliser : Anscombe or None
         Makes the noise even before the filter, for noise that grows with the signal.
+    sigma_map : ndarray of float32, shape (Y, X) or (Z, Y, X), or None
+        The level of each pixel, where that is known; `sigma` is their root mean square.
     """
 
     sigma: float
     sigma_channels: tuple[float, ...] | None = None
     stabiliser: Anscombe | None = None
+    sigma_map: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of_map(cls, sigma: NDArray[np.floating]) -> "Plan":
+        """For noise whose level is known pixel by pixel."""
+        rms = float(np.sqrt(np.mean(np.square(sigma, dtype=np.float64)))) if sigma.size else 0.0
+        return cls(rms, sigma_map=np.asarray(sigma, np.float32))
 
 
 def plan(
@@ -77,6 +86,10 @@ def check_model(model: str, sigma: Any, gain: Any) -> None:
     """
     if model not in MODELS:
         raise UsageError(f"unknown noise model {model!r}; available: {', '.join(MODELS)}")
+    if np.ndim(sigma) > 0 and (gain is not None or model == "poisson-gaussian"):
+        raise UsageError(
+            "a sigma map already tells how the noise grows; leave out gain and noise model"
+        )
     if gain is not None:
         if not 0 < gain < float("inf"):
             raise UsageError(f"gain {gain!r} is not allowed; give a number above 0")
