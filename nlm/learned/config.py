@@ -33,7 +33,7 @@ class ModelConfig:
         Residual blocks of each level but the last on the way up.
     nonlocal_radius : tuple of int
         Reach of the non-local block that opens each level's way up (the last entry: the
-        bottom's end), in that level's positions; 0 = no block.
+        bottom), in that level's positions; 0 = no block.
     nonlocal_width : int
         Channels of theta, phi and g; 0 = half of the level's.
     pairwise : str
@@ -65,6 +65,10 @@ class ModelConfig:
         if self.repeats < 1:
             raise UsageError(f"repeats is {self.repeats}; it must be at least 1")
 
+    def inner_width(self, level: int) -> int:
+        """Channels of theta, phi and g of a level's non-local block."""
+        return self.nonlocal_width or self.widths[level] // 2
+
     @property
     def inputs(self) -> int:
         """Channels that enter the first convolution: unshuffled pictures and sigma."""
@@ -93,24 +97,25 @@ class ModelConfig:
             found[f"{name}.weight"] = (outputs, inputs, taps, taps)
             found[f"{name}.bias"] = (outputs,)
 
-        def blocks(name: str, level: int, count: int, radius: int) -> None:
+        def blocks(name: str, level: int, count: int) -> None:
             width = self.widths[level]
             for k in range(count):
                 layer(f"{name}.{k}.conv1", width, width, 3)
                 layer(f"{name}.{k}.conv2", width, width, 3)
-            if radius:
-                inner = self.nonlocal_width or width // 2
-                for part in ("theta", "phi", "g"):
-                    layer(f"{name}.{count}.{part}", inner, width, 1)
-                layer(f"{name}.{count}.w_z", width, inner, 1)
 
         layer("stem", self.widths[0], self.inputs, 3)
         for i in range(len(self.widths) - 1):
-            blocks(f"encoder.{i}", i, self.blocks[i], 0)
+            blocks(f"encoder.{i}", i, self.blocks[i])
             layer(f"down.{i}", self.widths[i + 1], self.widths[i], 2)
             layer(f"up.{i}", 4 * self.widths[i], self.widths[i + 1], 1)
-            blocks(f"decoder.{i}", i, self.blocks_up[i], self.nonlocal_radius[i])
-        blocks("bottom", len(self.widths) - 1, self.blocks[-1], self.nonlocal_radius[-1])
+            blocks(f"decoder.{i}", i, self.blocks_up[i])
+        blocks("bottom", len(self.widths) - 1, self.blocks[-1])
+        for i, radius in enumerate(self.nonlocal_radius):
+            if radius:
+                width, inner = self.widths[i], self.inner_width(i)
+                for part in ("theta", "phi", "g"):
+                    layer(f"non_local.{i}.{part}", inner, width, 1)
+                layer(f"non_local.{i}.w_z", width, inner, 1)
         layer("head", 4 * self.channels, self.widths[0], 3)
         return found
 

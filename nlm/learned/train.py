@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import functools
 import json
 import math
 import os
@@ -19,274 +18,20 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from nlm.errors import FileError, NlmError, UsageError
 from nlm.learned.config import FORMAT_VERSION, ModelConfig, TrainConfig
+from nlm.learned.data import batches, load_pictures, warn
+from nlm.learned.estimates import estimates
+from nlm.learned.muon import Muon
+from nlm.learned.pytorch import NlNet
 from nlm.learned.weights import digest
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"}
-LARGEST_SIDE = 2048  # larger pictures are reduced when they are read
-NHWC = torch.channels_last
-
-
-# ------------------------------------------------------------------ the network
-
-
-class ResBlock(nn.Module):
-    """x + conv(ReLU(conv(x))), both 3x3; close to the identity at first."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        with torch.no_grad():
-            self.conv2.weight.mul_(0.3)
-        nn.init.zeros_(self.conv2.get_parameter("bias"))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.conv2(F.relu(self.conv1(x)))
-        return out
-
-
-class NonLocal(nn.Module):
-    """The non-local operation of Wang et al. (CVPR 2018) in a sliding square window.
-
-    y_i is the mean of g(x_j), over the positions j at most `radius` rows and columns away and
-    inside the picture, weighted by the pairwise function of theta(x_i) and phi(x_j); the result
-    is x + w_z(y). `w_z` starts at zero, so a fresh block is the identity; theta and phi start
-    equal, so its weights are those of classical non-local means on the features x.
-
-    Computed by blocks of 8x8 queries against their (8 + 2 radius)^2 surroundings, of which
-    each query sees its own window: the same result as position by position.
-    """
-
-    BLOCK = 8
-    hidden: Tensor
-
-    def __init__(self, width: int, radius: int, inner: int, pairwise: str) -> None:
-        super().__init__()
-        self.radius, self.inner, self.pairwise = radius, inner, pairwise
-        self.theta = nn.Conv2d(width, inner, 1)
-        self.phi = nn.Conv2d(width, inner, 1)
-        self.g = nn.Conv2d(width, inner, 1)
-        self.w_z = nn.Conv2d(inner, width, 1)
-        self.phi.load_state_dict(self.theta.state_dict())
-        nn.init.zeros_(self.w_z.weight)
-        nn.init.zeros_(self.w_z.get_parameter("bias"))
-        query = torch.arange(self.BLOCK)[:, None]
-        key = torch.arange(self.BLOCK + 2 * radius)[None, :] - radius
-        near = (query - key).abs() <= radius  # (BLOCK, K) along one axis
-        pairs = near[:, None, :, None] & near[None, :, None, :]  # (BLOCK, BLOCK, K, K)
-        hidden = torch.where(pairs.flatten(2).flatten(0, 1), 0.0, -1e9)
-        self.register_buffer("hidden", hidden, persistent=False)  # (BLOCK*BLOCK, K*K)
-
-    def surroundings(self, x: Tensor) -> Tensor:
-        """Return the keys of every block of queries, (N, K*K, channels)."""
-        size, step = self.BLOCK + 2 * self.radius, self.BLOCK
-        blocks = x.unfold(1, size, step).unfold(2, size, step)  # (B, Y/8, X/8, channels, K, K)
-        return blocks.permute(0, 1, 2, 4, 5, 3).reshape(-1, size * size, x.shape[3])
-
-    def forward(self, x: Tensor) -> Tensor:
-        b, r, d = self.BLOCK, self.radius, self.inner
-        down, right = -x.shape[2] % b, -x.shape[3] % b
-        theta, phi, g = (f(x).permute(0, 2, 3, 1) for f in (self.theta, self.phi, self.g))
-        bias = torch.zeros_like(phi[..., :1])  # (B, Y, X, 1), added to each key's score
-        if self.pairwise == "distance":  # |theta|^2 is the same for all keys and cancels
-            theta, bias = 2 * theta, -phi.square().sum(-1, keepdim=True)
-        theta = F.pad(theta, (0, 0, 0, right, 0, down))  # (B, Y, X, d), Y and X multiples of 8
-        batch, rows, columns, _ = theta.shape
-        theta = theta.reshape(batch, rows // b, b, columns // b, b, d)
-        theta = theta.transpose(2, 3).reshape(-1, b * b, d)  # (N, 64, d), N blocks
-        around = (0, 0, r, right + r, r, down + r)
-        keys = self.surroundings(F.pad(torch.cat((phi, g), -1), around))  # (N, K*K, 2d)
-        bias = self.surroundings(F.pad(bias, around, value=-1e9))  # (N, K*K, 1)
-        score = torch.baddbmm(bias.transpose(1, 2) + self.hidden, theta, keys[..., :d].mT)
-        y = torch.softmax(score, -1) @ keys[..., d:]  # (N, 64, K*K) @ (N, K*K, d)
-        y = y.reshape(batch, rows // b, columns // b, b, b, d).transpose(2, 3)
-        y = y.reshape(batch, rows, columns, d)[:, : x.shape[2], : x.shape[3]]
-        z: Tensor = x + self.w_z(y.permute(0, 3, 1, 2))
-        return z
-
-
-class NlNet(nn.Module):
-    """A U of residual and non-local blocks that predicts the noise of a picture."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
-        widths, levels = config.widths, range(len(config.widths) - 1)
-
-        def blocks(level: int, count: int, radius: int = 0) -> nn.Sequential:
-            width = widths[level]
-            body: list[nn.Module] = [ResBlock(width) for _ in range(count)]
-            if radius:
-                inner = config.nonlocal_width or width // 2
-                body.append(NonLocal(width, radius, inner, config.pairwise))
-            return nn.Sequential(*body)
-
-        self.stem = nn.Conv2d(config.inputs, widths[0], 3, padding=1)
-        self.encoder = nn.ModuleList(blocks(i, config.blocks[i]) for i in levels)
-        self.down = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 2, 2) for i in levels)
-        self.bottom = blocks(len(levels), config.blocks[-1], config.nonlocal_radius[-1])
-        self.up = nn.ModuleList(nn.Conv2d(widths[i + 1], 4 * widths[i], 1) for i in levels)
-        self.decoder = nn.ModuleList(
-            blocks(i, config.blocks_up[i], config.nonlocal_radius[i]) for i in levels
-        )
-        self.head = nn.Conv2d(widths[0], 4 * config.channels, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.get_parameter("bias"))
-        for p in self.parameters():
-            if p.ndim == 4:  # channels last: what PyTorch is fastest with
-                p.data = p.data.contiguous(memory_format=NHWC)
-
-    def body(self, h: Tensor) -> Tensor:
-        """Run the U once; each level's way down is added to its way up."""
-        kept: list[Tensor] = []
-        for encoder, down in zip(self.encoder, self.down, strict=True):
-            h = encoder(h)
-            kept.append(h)
-            h = down(h)  # (B, widths[l + 1], Y/2, X/2)
-        h = self.bottom(h)
-        for i in reversed(range(len(kept))):
-            h = F.pixel_shuffle(self.up[i](h), 2)  # (B, widths[l], 2Y, 2X)
-            h = self.decoder[i](h.contiguous(memory_format=NHWC) + kept[i])
-        return h
-
-    def forward(self, noisy: Tensor, sigma: Tensor, estimates: Tensor | None = None) -> Tensor:
-        """Denoise pictures whose sides are multiples of `config.multiple`.
-
-        Parameters
-        ----------
-        noisy : Tensor, (B, C, Y, X)
-            Full scale 1.0.
-        sigma : Tensor, (B, 1, Y, X) or (B, 1, 1, 1)
-            Noise level, fraction of full scale.
-        estimates : Tensor, (B, C * len(config.estimates), Y, X), optional
-            The classical filter's results.
-        """
-        pictures = noisy if estimates is None else torch.cat((noisy, estimates), 1)
-        sigma = F.avg_pool2d(sigma.expand(-1, 1, *noisy.shape[2:]), 2)
-        h = torch.cat((F.pixel_unshuffle(pictures, 2), sigma), 1)  # (B, inputs, Y/2, X/2)
-        first = self.stem(h.contiguous(memory_format=NHWC))  # (B, widths[0], Y/2, X/2)
-        h = self.body(first)
-        for _ in range(self.config.repeats - 1):
-            h = self.body(h + first)
-        return noisy - F.pixel_shuffle(self.head(h), 2)  # (B, C, Y, X)
-
-
-# ------------------------------------------------------------------ the data
-
-
-def load_pictures(folder: Path, channels: int, smallest: int) -> list[np.ndarray]:
-    """Read every picture under a folder as uint8 (Y, X, C); name those that are left out.
-
-    Raises
-    ------
-    UsageError
-        If no usable picture is found.
-    """
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder of pictures")
-    pictures = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
-        try:
-            with Image.open(path) as file:
-                image = file.convert("L" if channels == 1 else "RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            warn(f"{path}: left out, not readable ({error})")
-            continue
-        if max(image.size) > LARGEST_SIDE:
-            image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX)
-        if min(image.size) < smallest:
-            warn(f"{path}: left out, {image.width}x{image.height} is smaller than {smallest}")
-            continue
-        pictures.append(np.asarray(image).reshape(image.height, image.width, channels))
-    if not pictures:
-        raise UsageError(f"{folder} holds no usable picture ({', '.join(sorted(SUFFIXES))})")
-    return pictures
-
-
-def estimate(noisy: np.ndarray, sigma: float, strengths: tuple[float, ...]) -> np.ndarray:
-    """Return the classical filter's results for one (C, Y, X) picture, one after another."""
-    from nlm.backends.cpu import nlm
-    from nlm.backends.threads import for_each
-
-    image = np.ascontiguousarray(noisy.transpose(1, 2, 0))
-    options: dict[str, Any] = {"patch": (5, 5), "radius": (6, 6), "aggregate": True}
-    options["for_each"] = functools.partial(for_each, threads=1)
-    results = [nlm(image, image, sigma, strength, **options) for strength in strengths]
-    return np.concatenate(results, -1, dtype=np.float32).transpose(2, 0, 1)
-
-
-def crop_at_random(
-    picture: np.ndarray, config: TrainConfig, rng: np.random.Generator
-) -> np.ndarray:
-    """Cut a square out, sometimes from the reduced picture, turned and mirrored at random."""
-    size = config.crop
-    if rng.random() < config.downscaled:
-        size = min(round(size / rng.uniform(0.5, 1.0)), *picture.shape[:2])
-    y = rng.integers(picture.shape[0] - size + 1)
-    x = rng.integers(picture.shape[1] - size + 1)
-    crop = picture[y : y + size, x : x + size]
-    if size != config.crop:
-        image = Image.fromarray(crop.squeeze()).resize((config.crop, config.crop))  # bicubic
-        crop = np.asarray(image).reshape(config.crop, config.crop, -1)
-    crop = np.rot90(crop, int(rng.integers(4)))
-    return crop[::-1] if rng.integers(2) else crop
-
-
-def make_batch(
-    pictures: list[np.ndarray], step: int, config: TrainConfig, model: ModelConfig
-) -> tuple[np.ndarray, ...]:
-    """Return clean and noisy crops, sigma and the estimates of one step.
-
-    The step's number and the seed decide everything, so a resumed run sees what an
-    uninterrupted one would have seen.
-    """
-    rng = np.random.default_rng([config.seed, step])
-    n, size = config.batch, config.crop
-    crops = [crop_at_random(pictures[rng.integers(len(pictures))], config, rng) for _ in range(n)]
-    clean = np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255  # (B, C, Y, X)
-    ends = rng.uniform(0, config.sigma_max / 255, (2, n, 1, 1, 1)).astype(np.float32)
-    ramp = np.linspace(0, 1, size, dtype=np.float32)[:, None].repeat(size, 1)
-    ramp = ramp * (rng.random((n, 1, 1, 1)) < config.ramps)
-    sigma = (ends[0] + (ends[1] - ends[0]) * ramp).astype(np.float32)  # (B, 1, Y, X)
-    noisy = clean + sigma * rng.standard_normal(clean.shape, dtype=np.float32)
-    if not model.estimates:
-        return clean, noisy, sigma
-    levels = sigma.mean((1, 2, 3)).tolist()
-    guides = [estimate(p, s, model.estimates) for p, s in zip(noisy, levels, strict=True)]
-    return clean, noisy, sigma, np.stack(guides)
-
-
-def batches(
-    pictures: list[np.ndarray], first: int, config: TrainConfig, model: ModelConfig
-) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yield the batch of each step from `first` on, prepared ahead if there are workers."""
-    if config.workers == 0:
-        for step in range(first, config.steps):
-            yield make_batch(pictures, step, config, model)
-        return
-    waiting: deque[Future[tuple[np.ndarray, ...]]] = deque()
-    with ThreadPoolExecutor(config.workers) as pool:
-        for step in range(first, config.steps):
-            waiting.append(pool.submit(make_batch, pictures, step, config, model))
-            if len(waiting) > 2 * config.workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
 
 # ------------------------------------------------------------------ measuring
 
@@ -299,8 +44,9 @@ def denoise(net: NlNet, noisy: np.ndarray, sigma: float, device: torch.device) -
     padded = np.pad(noisy, padding, "reflect")[None]
     guides = None
     if net.config.estimates:
-        guide = np.pad(estimate(noisy, sigma, net.config.estimates), padding, "reflect")
-        guides = torch.from_numpy(guide[None]).to(device)
+        image = np.ascontiguousarray(noisy.transpose(1, 2, 0))
+        guide = estimates(image, sigma, net.config.estimates).transpose(2, 0, 1)
+        guides = torch.from_numpy(np.pad(guide, padding, "reflect")[None]).to(device)
     level = torch.full((1, 1, 1, 1), sigma, device=device)
     with torch.no_grad():
         out = net(torch.from_numpy(padded).to(device), level, guides)
@@ -362,59 +108,6 @@ def optimizers_of(net: NlNet, config: TrainConfig) -> list[torch.optim.Optimizer
         Muon(kernels, config.lr, config.weight_decay),
         torch.optim.AdamW(rest, config.lr_rest, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
     ]
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum whose update is orthogonalised, kernel by kernel (Jordan et al., 2024).
-
-    Every update has all its singular values near one, scaled so that its root mean square is
-    0.2 `lr`, that of a typical Adam step (Liu et al., arXiv 2502.16982).
-    """
-
-    def __init__(self, parameters: list[nn.Parameter], lr: float, weight_decay: float) -> None:
-        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": 0.95})
-
-    @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        """Update all kernels, those of one shape together."""
-        for group in self.param_groups:
-            lr, momentum = group["lr"], group["momentum"]
-            shapes: dict[torch.Size, list[nn.Parameter]] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    shapes.setdefault(p.shape, []).append(p)
-            for shape, kernels in shapes.items():
-                ahead = []
-                for p in kernels:
-                    if not self.state[p]:
-                        self.state[p]["mean"] = torch.zeros_like(p)
-                    mean = self.state[p]["mean"].mul_(momentum).add_(p.grad)
-                    ahead.append(mean.mul(momentum).add_(p.grad).flatten(1))
-                updates = orthogonal(torch.stack(ahead))  # (kernels, out, in * rows * columns)
-                scale = 0.2 * math.sqrt(max(updates.shape[1:]))
-                for p, update in zip(kernels, updates, strict=True):
-                    p.mul_(1 - lr * group["weight_decay"])
-                    p.add_(update.view(shape), alpha=-lr * scale)
-
-
-def orthogonal(matrices: Tensor) -> Tensor:
-    """Pull the singular values of each (n, m) matrix of a stack to about one.
-
-    Five steps of Muon's quintic Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X, run on
-    the small Gram matrices XX', whose polynomials commute, and applied to X once at the end.
-    """
-    if matrices.shape[1] > matrices.shape[2]:
-        return orthogonal(matrices.mT).mT
-    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    gram = x @ x.mT  # (N, n, n)
-    eye = torch.eye(x.shape[1], device=x.device)
-    total = eye.expand_as(gram)
-    for _ in range(5):
-        once = 3.4445 * eye - 4.7750 * gram + 2.0315 * (gram @ gram)
-        total = once @ total
-        gram = once @ gram @ once
-    updates: Tensor = total @ x
-    return updates
 
 
 def train(config: TrainConfig, model: ModelConfig) -> Path:
@@ -701,11 +394,6 @@ def export(checkpoint: Path, path: Path, half: bool = True) -> Path:
 def now() -> str:
     """Return the time as an ISO string in UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def warn(text: str) -> None:
-    """Write a line to stderr."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
