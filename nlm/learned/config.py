@@ -9,6 +9,8 @@ from typing import Any
 from nlm.errors import UsageError
 
 FORMAT_VERSION = 1
+ESTIMATE_PATCH, ESTIMATE_RADIUS = 5, 6
+"""Of the classical filter whose results may be inputs: side of patches, reach of the search."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class ModelConfig:
             count += self.blocks_up[level] if level < len(self.blocks_up) else 0
             reach += (2 * count + self.nonlocal_radius[level]) << (level + 1)
         reach = reach * self.repeats + self.multiple
+        if self.estimates:
+            reach += 2 * (ESTIMATE_RADIUS + ESTIMATE_PATCH // 2)
         return -(-reach // self.multiple) * self.multiple
 
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -5,17 +5,12 @@ from numpy.typing import NDArray
 
 from nlm.backends.cpu import ForEach, nlm
 from nlm.backends.threads import for_each
+from nlm.learned.config import ESTIMATE_PATCH, ESTIMATE_RADIUS
 
 Picture = NDArray[np.float32]
 
-PATCH, RADIUS = (5, 5), (6, 6)
 LEAST_SIGMA = 1e-3
-"""Noise below a quarter of a grey level of 8 bits is taken for that much."""
-
-
-def reach() -> int:
-    """How many pixels on each side decide on a pixel of an estimate."""
-    return 2 * (RADIUS[0] + PATCH[0] // 2)
+"""Less noise than a quarter of a grey level of 8 bits is taken for that much."""
 
 
 def estimates(
@@ -41,13 +36,18 @@ def estimates(
     -------
     ndarray of float32, shape (Y, X, C * len(strengths))
     """
-    level = np.maximum(np.float32(sigma), np.float32(LEAST_SIGMA))
-    features, one_level = noisy, float(level.flat[0])
-    if np.any(level != level.flat[0]):
-        features, one_level = noisy / level[..., None], 1.0
+    level: Picture = np.maximum(np.asarray(sigma, np.float32), np.float32(LEAST_SIGMA))
+    varies = (level != level.flat[0]).any()
+    features: Picture = np.divide(noisy, level[..., None]) if varies else noisy
+    unit = 1.0 if varies else float(level.flat[0])
+    long = [size > 1 for size in noisy.shape[:2]]  # signals have one row
+    patch = (ESTIMATE_PATCH if long[0] else 1, ESTIMATE_PATCH if long[1] else 1)
+    radius = (ESTIMATE_RADIUS if long[0] else 0, ESTIMATE_RADIUS if long[1] else 0)
     results = [
-        nlm(features, noisy, one_level, s, patch=PATCH, radius=RADIUS, aggregate=True,
-            for_each=for_each)
-        for s in strengths
+        nlm(
+            features, noisy, unit, strength,
+            patch=patch, radius=radius, aggregate=True, for_each=for_each,
+        )
+        for strength in strengths
     ]  # fmt: skip
-    return np.concatenate(results, -1, dtype=np.float32)
+    return np.concatenate([noisy[..., :0], *results], -1)
