@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,16 +12,38 @@ import numpy as np
 from PIL import Image
 
 from nlm.backends.threads import for_each
-from nlm.errors import UsageError
-from nlm.learned.config import ModelConfig, TrainConfig
+from nlm.errors import NlmError, UsageError
+from nlm.frames import fill_invalid, to_float
+from nlm.io import FORMATS, open_reader
+from nlm.learned.config import ModelConfig
 from nlm.learned.estimates import estimates
+from nlm.learned.monitor import Tell
+from nlm.learned.train_config import TrainConfig
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"}
-LARGEST_SIDE = 2048  # larger pictures are reduced when they are read
+LARGEST_SIDE = 2048
+"""Larger pictures are reduced when they are read."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+SUFFIXES = {suffix for row in FORMATS for suffix in row.suffixes}
 
 
-def load_pictures(folder: Path, channels: int, smallest: int) -> list[np.ndarray]:
-    """Read every picture under a folder as uint8 (Y, X, C); name those that are left out.
+def load_pictures(folder: Path, channels: int, smallest: int, tell: Tell) -> list[np.ndarray]:
+    """Read the first frame of every picture under a folder, in gray or colour.
+
+    Parameters
+    ----------
+    folder : Path
+        Searched recursively.
+    channels : int
+        1 or 3.
+    smallest : int
+        Pictures with a side below this many pixels are left out.
+    tell : callable
+        Is told of each picture that is left out, and why.
+
+    Returns
+    -------
+    list of ndarray of uint8, shape (Y, X, channels)
+        In the order of the names.
 
     Raises
     ------
@@ -30,24 +51,42 @@ def load_pictures(folder: Path, channels: int, smallest: int) -> list[np.ndarray
         If no usable picture is found.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder of pictures")
+        raise UsageError(f"{folder} is not a folder; give one that holds pictures")
     pictures = []
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
         try:
-            with Image.open(path) as file:
-                image = file.convert("L" if channels == 1 else "RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            warn(f"{path}: left out, not readable ({error})")
+            picture = read_picture(path, channels)
+        except NlmError as error:
+            tell(f"{error}; left out")
             continue
-        if max(image.size) > LARGEST_SIDE:
-            image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX)
-        if min(image.size) < smallest:
-            warn(f"{path}: left out, {image.width}x{image.height} is smaller than {smallest}")
+        rows, columns = picture.shape[:2]
+        if min(rows, columns) < smallest:
+            tell(f"{path}: left out, {columns}x{rows} pixels are less than {smallest} on a side")
             continue
-        pictures.append(np.asarray(image).reshape(image.height, image.width, channels))
+        pictures.append(picture)
     if not pictures:
-        raise UsageError(f"{folder} holds no usable picture ({', '.join(sorted(SUFFIXES))})")
+        raise UsageError(
+            f"{folder} holds no usable picture; give a folder of pictures (PNG, JPEG, TIFF, ...) "
+            f"of at least {smallest} pixels on each side"
+        )
     return pictures
+
+
+def read_picture(path: Path, channels: int) -> np.ndarray:
+    """Read the first frame of a file as uint8 (Y, X, C), large ones reduced."""
+    with open_reader(path) as reader:
+        frame = next(iter(reader))
+        pixels, _ = fill_invalid(to_float(frame.planes[0], reader.info))
+    if channels == 1 and pixels.shape[2] >= 3:
+        pixels = pixels[..., :3] @ LUMA[:, None]
+    elif pixels.shape[2] != channels:
+        pixels = np.repeat(pixels[..., :1], channels, -1) if channels > 1 else pixels[..., :1]
+    picture: np.ndarray = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
+    if max(picture.shape) > LARGEST_SIDE:
+        image = Image.fromarray(picture.squeeze())
+        image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX)
+        picture = np.asarray(image).reshape(image.height, image.width, channels)
+    return picture
 
 
 def crop_at_random(
@@ -110,8 +149,3 @@ def batches(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def warn(text: str) -> None:
-    """Write a line to stderr."""
-    print(text, file=sys.stderr, flush=True)

@@ -131,15 +131,42 @@ class NlNet:
         return picture
 
 
-@cache
-def network_for(channels: int) -> NlNet:
-    """The network that comes with nlm for pictures of so many channels.
+def network_for(channels: int, path: str | None = None) -> NlNet:
+    """The network for pictures of so many channels.
 
-    Without weights for that number, it is the one for a single channel.
+    Parameters
+    ----------
+    channels : int
+    path : str, optional
+        A file of weights; left out, those that come with nlm.
+
+    Returns
+    -------
+    NlNet
+        Of one channel where there is none for that number: to be run on each channel by itself.
+
+    Raises
+    ------
+    FileError
+        If the file is bad, or its network cannot take so many channels.
     """
-    path = weights.shipped(channels) or weights.shipped(1)
-    if path is None:
-        raise FileError("nlm was installed without weights for nlnet; install it again")
+    if path is not None:
+        network = network_of(path)
+        if channels % network.config.channels:
+            raise FileError(
+                f"{path}: these weights are for {network.config.channels} channels and the picture "
+                f"has {channels}; give weights for gray pictures, or leave them out"
+            )
+        return network
+    for found in (weights.shipped(channels), weights.shipped(1)):
+        if found is not None:
+            return network_of(str(found))
+    raise FileError("nlm was installed without weights for nlnet; install it again")
+
+
+@cache
+def network_of(path: str) -> NlNet:
+    """The network whose weights are in a file, ready to run."""
     config, arrays, _ = weights.load(path)
     return NlNet(config, arrays)
 

@@ -47,8 +47,12 @@ def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, A
         own configuration asks for.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile) or "meta" not in archive:
+        with open(path, "rb") as file:
+            if file.read(2) != b"PK":
+                raise ValueError("it is no .npz file")
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
+            if "meta" not in archive:
                 raise ValueError("no model card inside")
             arrays = {name: archive[name] for name in archive.files if name != "meta"}
             meta = json.loads(str(archive["meta"]))
