@@ -18,6 +18,8 @@ from nlm.learned.pytorch import NlNet
 from nlm.learned.train_config import TrainConfig
 from nlm.learned.weights import digest
 
+CONTENT = {"net", "average", "optimizers", "step", "pixels", "seconds", "model", "train"}
+
 
 class State:
     """What a run must remember to go on exactly: saved to and loaded from `out/last.pt`."""
@@ -79,9 +81,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `State.save` wrote; nothing in the file is executed."""
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if missing := {"net", "average", "optimizers", "step", "pixels", "seconds", "model"} - set(
-            saved
-        ):
+        if missing := CONTENT - set(saved):
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     except FileNotFoundError:
         raise FileError(f"{path}: does not exist; give a last.pt of nlm train") from None
@@ -93,8 +93,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def warm_start(state: State, path: Path, tell: Tell) -> None:
     """Take the averaged weights of another run; what it lacks keeps its start.
 
-    The pixels that it has seen and its time count as this run's own. New input channels of the first convolution start at zero. They stand between the noisy
-    picture's channels and sigma, which stays last.
+    The pixels that it has seen and its time count as this run's own. New input channels of the
+    first convolution start at zero. They stand between the noisy picture's channels and sigma,
+    which stays last.
     """
     checkpoint = read_checkpoint(path)
     state.pixels, state.seconds = checkpoint["pixels"], checkpoint["seconds"]

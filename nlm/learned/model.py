@@ -106,8 +106,10 @@ class NlNet:
         self, h: FeatureMap, name: str, count: int, for_each: ForEach
     ) -> FeatureMap:
         """Add conv2(ReLU(conv1(h))) to h, so many times."""
+        inner = None
         for k in range(count):
-            inner = convolve(h, self.layers[f"{name}.{k}.conv1"], for_each, rectify=True)
+            conv1 = self.layers[f"{name}.{k}.conv1"]
+            inner = convolve(h, conv1, for_each, rectify=True, out=inner)
             convolve(inner, self.layers[f"{name}.{k}.conv2"], for_each, residual=h, out=h)
         return h
 
