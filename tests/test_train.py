@@ -119,10 +119,16 @@ class TestPictures:
         whole = (folder / "colour.png").read_bytes()
         (folder / "half.png").write_bytes(whole[: len(whole) // 2])
         (folder / "notes.txt").write_text("not meant")
+        Image.new("CMYK", (50, 50)).save(folder / "print.tif")
         told = []
         assert len(load_pictures(folder, 1, 32, told.append)) == 4
-        assert len(told) == 3
-        for reason in ("text.png: is no PNG", "tiny.png: left out, 90x20 pixels", "half.png"):
+        assert len(told) == 4
+        for reason in (
+            "text.png: is no PNG",
+            "tiny.png: left out, 90x20 pixels",
+            "half.png",
+            "print.tif: 4 channels",
+        ):
             assert any(reason in line for line in told)
         assert all("left out" in line and "\n" not in line for line in told)
 

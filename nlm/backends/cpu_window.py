@@ -2,8 +2,9 @@
 
 Maps are planes ``(channel, y, x)`` with a margin as wide as the window reaches. A vector holds
 queries that stand side by side; the keys that all of them see at one offset are a vector, too, that
-begins at that offset. Of one vector of queries, first all scores are computed, `TOGETHER` offsets
-at a time, then their softmax, then the weighted sums, `TOGETHER` channels at a time.
+begins at that offset. `LINES` vectors of queries below each other are taken together, since nearly
+all that one of them sees the others see too: first all their scores are computed, `TOGETHER`
+offsets at a time, then the softmax, then the weighted sums, `TOGETHER` channels at a time.
 
 The bias of keys in the margin is so low that they weigh nothing. Scores are in units of log(2).
 """

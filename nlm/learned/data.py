@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from nlm.backends.threads import for_each
-from nlm.errors import NlmError, UsageError
+from nlm.errors import FileError, NlmError, UsageError
 from nlm.frames import fill_invalid, to_float
 from nlm.io import FORMATS, open_reader
 from nlm.learned.config import ModelConfig
@@ -77,10 +77,13 @@ def read_picture(path: Path, channels: int) -> np.ndarray:
     with open_reader(path) as reader:
         frame = next(iter(reader))
         pixels, _ = fill_invalid(to_float(frame.planes[0], reader.info))
-    if channels == 1 and pixels.shape[2] >= 3:
-        pixels = pixels[..., :3] @ LUMA[:, None]
-    elif pixels.shape[2] != channels:
-        pixels = np.repeat(pixels[..., :1], channels, -1) if channels > 1 else pixels[..., :1]
+    found = pixels.shape[2]
+    if found not in (1, 3):
+        raise FileError(f"{path}: {found} channels are neither gray nor RGB")
+    if channels < found:
+        pixels = pixels @ LUMA[:, None]
+    elif channels > found:
+        pixels = np.repeat(pixels, channels, -1)
     picture: np.ndarray = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
     if max(picture.shape) > LARGEST_SIDE:
         image = Image.fromarray(picture.squeeze())
