@@ -55,7 +55,8 @@ class State:
         self.average.load_state_dict(saved["average"])
         for optimizer, values in zip(self.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(values)
-        self.step, self.pixels, self.psnr = saved["step"], saved["pixels"], saved["psnr"]
+        self.step, self.pixels = saved["step"], saved["pixels"]
+        self.psnr = saved.get("psnr", {}) if self.config.val else {}
         self.seconds = saved["seconds"]
 
     def save(self) -> None:
