@@ -36,6 +36,11 @@ def command(warm_up: bool) -> None:
     click.echo(
         f"cache         {cache_folder() or 'none can be written: kernels compile every time'}"
     )
+    from nlm.learned import weights
+
+    for channels, kind in ((1, "gray"), (3, "colour")):
+        if path := weights.shipped(channels):
+            click.echo(f"nlnet {kind:7} {weights.describe(path)}")
     if warm_up:
         from nlm.arrays import warm_up as compile_all
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "estimate": "Tell the noise level of pictures.",
     "noise": "Add synthetic noise to a clean picture.",
     "methods": "List the filters and their parameters.",
+    "train": "Train the learned filter on a folder of pictures.",
     "info": "Show versions, threads, SIMD width, GPU and cache folder.",
 }
 

@@ -59,6 +59,8 @@ def _option_of(spec: Any) -> click.Option:
         return click.Option(
             [f"{flag}/--no-{flag[2:]}", spec.name], default=None, help=about["help"]
         )
+    if kind(spec) is str:
+        return click.Option([flag, spec.name], metavar="FILE", default=None, help=about["help"])
     number = Number(kind(spec))
     return click.Option([flag, spec.name], type=number, default=None, help=about["help"] + unit)
 

@@ -59,7 +59,7 @@ class Params:
 
 
 def kind(spec: Field[Any]) -> type:
-    """The type of a field's value: bool, int or float, whether None is allowed beside it or not."""
+    """The type of a field's value: bool, int, float or str (a file), None beside it or not."""
     types = get_args(spec.type) or (spec.type,)
     found: type = next(one for one in types if one is not type(None))
     return found
@@ -71,6 +71,8 @@ def _check(name: str, value: Any, spec: Field[Any]) -> None:
         return
     if kind(spec) is bool:
         good = isinstance(value, bool)
+    elif kind(spec) is str:
+        good = isinstance(value, str) and value != ""
     else:
         good = not isinstance(value, bool) and _in_range(value, spec)
     if not good:
@@ -96,6 +98,8 @@ def _in_range(value: Any, spec: Field[Any]) -> bool:
 def _allowed(about: Any, kind: type) -> str:
     if kind is bool:
         return "True or False"
+    if kind is str:
+        return "the name of a file"
     what = (
         "an odd whole number" if about["odd"] else "a whole number" if kind is int else "a number"
     )

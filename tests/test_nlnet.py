@@ -1,6 +1,7 @@
 """The learned filter: its layers, its twin in PyTorch, and its files of weights."""
 
 import json
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,8 @@ from nlm.backends.threads import for_each
 from nlm.errors import FileError
 from nlm.learned import weights
 from nlm.learned.config import ModelConfig
-from nlm.learned.model import NlNet
+from nlm.learned.model import NlNet, network_for
+from nlm.tiling import by_tiles
 from tests import naive
 from tests.conftest import checkers, noisy
 
@@ -29,6 +31,12 @@ def as_map(picture):
 
 def as_picture(result):
     return np.stack([result.get(channel) for channel in range(result.channels)])
+
+
+def changes(config):
+    """What sets a configuration apart from `SMALL`."""
+    own, small = asdict(config), asdict(SMALL)
+    return {name: value for name, value in own.items() if value != small[name]}
 
 
 def random_weights(config, seed=0):
@@ -75,17 +83,20 @@ def test_convolution_equals_its_naive_twin(inputs, outputs, rows, columns, kind,
     [
         SMALL,
         ModelConfig(channels=3, widths=(48, 64, 96)),
-        ModelConfig(
-            widths=(16, 32), blocks=(0, 1), blocks_up=(1,), nonlocal_radius=(0, 0), repeats=3
-        ),
+        replace(SMALL, repeats=3),
+        replace(SMALL, nonlocal_radius=(3, 2)),
+        replace(SMALL, nonlocal_radius=(2, 0), nonlocal_width=5, pairwise="embedded_gaussian"),
+        replace(SMALL, channels=3, estimates=(0.5, 0.8)),
+        replace(SMALL, nonlocal_radius=(0, 5), estimates=(0.6,), repeats=2),
     ],
+    ids=lambda config: repr(changes(config)),
 )
 def test_network_equals_its_twin_in_pytorch(shape, config):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    from nlm.learned import train
+    from nlm.learned import pytorch, train
 
     arrays = random_weights(config)
-    twin = train.NlNet(config)
+    twin = pytorch.NlNet(config)
     twin.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
     picture = np.random.default_rng(1).random((*shape, config.channels), dtype=np.float32)
     ours = NlNet(config, arrays).denoise(picture, 0.1, for_each)
@@ -93,8 +104,9 @@ def test_network_equals_its_twin_in_pytorch(shape, config):
     assert np.abs(ours - theirs.transpose(1, 2, 0)).max() < 1e-4
 
 
-def test_a_map_of_sigma_equals_a_number():
-    net = NlNet(SMALL, random_weights(SMALL))
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, estimates=(0.6,))])
+def test_a_map_of_sigma_equals_a_number(config):
+    net = NlNet(config, random_weights(config))
     picture = noisy(checkers(40, 48), 0.1)
     level = np.full((40, 48), 0.1, np.float32)
     assert np.array_equal(
@@ -102,9 +114,34 @@ def test_a_map_of_sigma_equals_a_number():
     )
 
 
-def test_halo_is_the_networks_reach():
-    net = NlNet(SMALL, random_weights(SMALL))
-    size, halo = 2 * SMALL.halo + 32, SMALL.halo
+def test_a_map_of_sigma_rules_each_place():
+    net = network_for(1)
+    clean = checkers(96, 192)
+    level = np.full((96, 192), 0.02, np.float32)
+    level[:, 96:] = 0.2
+    picture = noisy(clean, 1) * level[..., None] + clean * (1 - level[..., None])
+    errors = {
+        name: np.square(net.denoise(picture, sigma, for_each) - clean)
+        .reshape(96, 2, 96)
+        .mean((0, 2))
+        for name, sigma in (("map", level), ("left", 0.02), ("right", 0.2))
+    }
+    assert np.all(errors["map"] < 1.1 * np.minimum(errors["left"], errors["right"]))
+
+
+REACHING = [
+    SMALL,
+    replace(SMALL, repeats=2),
+    replace(SMALL, nonlocal_radius=(3, 2)),
+    replace(SMALL, estimates=(0.6,)),
+    replace(SMALL, nonlocal_radius=(0, 3), pairwise="embedded_gaussian", estimates=(0.6,)),
+]
+
+
+@pytest.mark.parametrize("config", REACHING)
+def test_halo_is_the_networks_reach(config):
+    net = NlNet(config, random_weights(config))
+    size, halo = 2 * config.halo + 32, config.halo
     picture = noisy(checkers(size, size), 0.1)
     changed = picture.copy()
     changed[0, 0] += 1
@@ -112,6 +149,23 @@ def test_halo_is_the_networks_reach():
     assert moved.any()
     assert not moved[halo + 1 :].any()
     assert not moved[:, halo + 1 :].any()
+
+
+@pytest.mark.parametrize("config", REACHING)
+@pytest.mark.parametrize("varying", [False, True])
+def test_tiles_equal_the_whole(config, varying):
+    net = NlNet(config, random_weights(config))
+    picture = noisy(checkers(150, 203), 0.1)
+    level = np.full((150, 203, 1), 0.1, np.float32)
+    level[:, 80:] += 0.05 * varying
+    both = np.concatenate((picture, level), -1)[None]
+
+    def apply(part):
+        return net.denoise(part[0, ..., :1], part[0, ..., 1], for_each)[None]
+
+    reach = (0, config.halo, config.halo)
+    tiles = by_tiles(apply, both, reach, 40, config.multiple)[..., :1]
+    assert np.abs(tiles - apply(both)).max() < 1e-5
 
 
 def test_threads_do_not_change_the_result():
@@ -135,13 +189,15 @@ class TestWeights:
 
     def test_good_file(self, tmp_path):
         config, arrays, card = weights.load(self.save(tmp_path / "good.npz"))
-        assert (config, card) == (SMALL, {"steps": 3})
+        assert (config, card["steps"]) == (SMALL, 3)
+        assert card["sha256"] == weights.digest(arrays)
         assert set(arrays) == set(SMALL.shapes())
 
     def test_shipped_files_are_good(self):
         config, _, card = weights.load(weights.shipped(1))
         assert config.channels == 1
         assert card["sigma"] == [0, 75]
+        assert "sigma 0 to 75" in weights.describe(weights.shipped(1))
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -177,12 +233,3 @@ class TestWeights:
     def test_missing_file(self, tmp_path):
         with pytest.raises(FileError, match="does not exist"):
             weights.load(tmp_path / "none.npz")
-
-
-@pytest.mark.parametrize("more", [{"nonlocal_radius": (0, 2)}, {"estimates": (0.5,)}])
-def test_a_network_that_cannot_be_run_is_refused(more):
-    config = ModelConfig(
-        widths=(20, 24), blocks=(1, 1), blocks_up=(1,), **{"nonlocal_radius": (0, 0), **more}
-    )
-    with pytest.raises(FileError, match="not yet run"):
-        NlNet(config, random_weights(config))

@@ -31,19 +31,26 @@ class FeatureMap:
     columns: int
 
     @classmethod
-    def zeros(cls, channels: int, rows: int, columns: int) -> "FeatureMap":
-        """A map of zeros; border and unused channels stay so."""
+    def empty(cls, channels: int, rows: int, columns: int) -> "FeatureMap":
+        """A map of anything, with its border of zeros."""
         lanes = simd_width()
         blocks = -(-channels // lanes)
         vectors = blocks * (rows + 2) * (columns + 2)
         memory = aligned_areas([vectors + SLACK])[0]
-        memory[:] = 0
-        shape = (blocks, rows + 2, columns + 2, lanes)
-        return cls(memory[: vectors * lanes].reshape(shape), channels, rows, columns)
+        data = memory[: vectors * lanes].reshape(blocks, rows + 2, columns + 2, lanes)
+        data[:, :: rows + 1] = data[:, :, :: columns + 1] = 0
+        return cls(data, channels, rows, columns)
+
+    @classmethod
+    def zeros(cls, channels: int, rows: int, columns: int) -> "FeatureMap":
+        """A map of zeros; unused channels stay so."""
+        new = cls.empty(channels, rows, columns)
+        new.data[:] = 0
+        return new
 
     def copy(self) -> "FeatureMap":
         """A map of its own with the same numbers."""
-        other = FeatureMap.zeros(self.channels, self.rows, self.columns)
+        other = FeatureMap.empty(self.channels, self.rows, self.columns)
         other.data[:] = self.data
         return other
 
@@ -156,7 +163,7 @@ def convolve(
     """
     rows, columns = source.rows // layer.step, source.columns // layer.step
     if out is None:
-        out = FeatureMap.zeros(layer.channels, rows, columns)
+        out = FeatureMap.empty(layer.channels, rows, columns)  # unused channels become zero
     groups, taps, _, blocks, lanes, vectors, _ = layer.weights.shape
     run = kernel(
         "cpu_conv",

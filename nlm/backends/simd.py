@@ -140,6 +140,7 @@ def simd(width: int) -> SimpleNamespace:
     Beside the operators + - * / these are:
 
     - ``load(pointer, i)``, ``store(pointer, i, lanes)``: the i-th group of `width` numbers
+    - ``load_from(pointer, k)``, ``store_from(pointer, k, lanes)``: `width` numbers from the k-th on
     - ``splat(number)``: the number in every lane
     - ``minimum(a, b)``, ``maximum(a, b)``, ``sqrt(a)``
     - ``add_bits(a, b)``, ``sub_bits(a, b)``: the bit patterns as int32, ``from_bits(a)``: that
@@ -154,24 +155,30 @@ def simd(width: int) -> SimpleNamespace:
     vector = lanes.llvm
     integers = ir.VectorType(INT32, width)
 
-    def address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        first = builder.mul(args[1], ir.Constant(args[1].type, width))
+    def address(builder: Any, args: Any, unit: int) -> Any:
+        first = builder.mul(args[1], ir.Constant(args[1].type, unit))
         return builder.bitcast(builder.gep(args[0], [first]), vector.as_pointer())
 
-    @intrinsic
-    def load(typingctx: Any, pointer: Any, index: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return builder.load(address(context, builder, sig, args), align=4)
+    def loading(unit: int) -> Any:
+        @intrinsic
+        def load(typingctx: Any, pointer: Any, index: Any) -> Any:
+            def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+                return builder.load(address(builder, args, unit), align=4)
 
-        return lanes(pointer, types.intp), codegen
+            return lanes(pointer, types.intp), codegen
 
-    @intrinsic
-    def store(typingctx: Any, pointer: Any, index: Any, value: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            builder.store(args[2], address(context, builder, sig, args), align=4)
-            return context.get_dummy_value()
+        return load
 
-        return types.none(pointer, types.intp, lanes), codegen
+    def storing(unit: int) -> Any:
+        @intrinsic
+        def store(typingctx: Any, pointer: Any, index: Any, value: Any) -> Any:
+            def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+                builder.store(args[2], address(builder, args, unit), align=4)
+                return context.get_dummy_value()
+
+            return types.none(pointer, types.intp, lanes), codegen
+
+        return store
 
     @intrinsic
     def splat(typingctx: Any, number: Any) -> Any:
@@ -279,8 +286,10 @@ def simd(width: int) -> SimpleNamespace:
 
     return SimpleNamespace(
         lanes=lanes,
-        load=load,
-        store=store,
+        load=loading(width),
+        store=storing(width),
+        load_from=loading(1),
+        store_from=storing(1),
         splat=splat,
         minimum=binary("minnum"),
         maximum=binary("maxnum"),

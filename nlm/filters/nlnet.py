@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nlm.learned.config import MOST_LEVELS
 from nlm.params import Halo, Params, parameter
 from nlm.registry import Filter
 
@@ -21,11 +22,23 @@ class NlnetParams(Params):
         1.0, "Noise level given to the network, relative to sigma.", low=0.01, high=10
     )
 
+    weights: str | None = parameter(None, "Weights made by `nlm train`; those of nlm if left out.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weights is not None:
+            from nlm.learned.model import network_of
+
+            network_of(self.weights)
+
     @property
     def halo(self) -> Halo:
-        from nlm.learned.config import ModelConfig
+        from nlm.learned.model import network_for, network_of
 
-        reach = ModelConfig().halo
+        if self.weights is not None:
+            reach = network_of(self.weights).config.halo
+        else:
+            reach = max(network_for(channels).config.halo for channels in (1, 3))
         return (0, reach, reach)
 
 
@@ -37,8 +50,8 @@ def apply(
     from nlm.learned.model import network_for
 
     channels = frames.shape[3]
-    network = network_for(channels)
-    step = network.config.channels  # where there are no weights for them, each by itself
+    network = network_for(channels, params.weights)
+    step = network.config.channels  # a network for one channel takes each by itself
     denoised = np.empty_like(frames)
     for frame, result in zip(frames, denoised, strict=True):
         for c in range(0, channels, step):
@@ -55,7 +68,7 @@ FILTER = Filter(
     apply=apply,
     summary="a learned network: better, and slower",
     tile=1024,
-    align=8,
+    align=1 << MOST_LEVELS,
     tolerance=1e-5,
     constant=0.03,
 )

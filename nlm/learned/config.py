@@ -1,14 +1,16 @@
-"""The configuration of `nlnet` and of its training; pure Python, shared by every engine."""
+"""What the network `nlnet` is made of; pure Python, shared by every engine."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from nlm.errors import UsageError
 
 FORMAT_VERSION = 1
+MOST_LEVELS = 4
+ESTIMATE_PATCH, ESTIMATE_RADIUS = 5, 6
+"""Of the classical filter whose results may be inputs: side of patches, reach of the search."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class ModelConfig:
         Residual blocks of each level but the last on the way up.
     nonlocal_radius : tuple of int
         Reach of the non-local block that opens each level's way up (the last entry: the
-        bottom's end), in that level's positions; 0 = no block.
+        bottom), in that level's positions; 0 = no block.
     nonlocal_width : int
         Channels of theta, phi and g; 0 = half of the level's.
     pairwise : str
@@ -56,6 +58,8 @@ class ModelConfig:
         levels = len(self.widths)
         if self.channels not in (1, 3):
             raise UsageError(f"channels is {self.channels}; 1 (gray) and 3 (colour) are allowed")
+        if levels > MOST_LEVELS:
+            raise UsageError(f"{levels} levels of widths; at most {MOST_LEVELS} are allowed")
         if levels < 1 or len(self.blocks) != levels or len(self.nonlocal_radius) != levels:
             raise UsageError("widths, blocks and nonlocal_radius need one entry per level")
         if len(self.blocks_up) != levels - 1:
@@ -64,6 +68,10 @@ class ModelConfig:
             raise UsageError(f"pairwise is {self.pairwise!r}; distance, embedded_gaussian allowed")
         if self.repeats < 1:
             raise UsageError(f"repeats is {self.repeats}; it must be at least 1")
+
+    def inner_width(self, level: int) -> int:
+        """Channels of theta, phi and g of a level's non-local block."""
+        return self.nonlocal_width or self.widths[level] // 2
 
     @property
     def inputs(self) -> int:
@@ -83,6 +91,8 @@ class ModelConfig:
             count += self.blocks_up[level] if level < len(self.blocks_up) else 0
             reach += (2 * count + self.nonlocal_radius[level]) << (level + 1)
         reach = reach * self.repeats + self.multiple
+        if self.estimates:
+            reach += 2 * (ESTIMATE_RADIUS + ESTIMATE_PATCH // 2)
         return -(-reach // self.multiple) * self.multiple
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -93,24 +103,25 @@ class ModelConfig:
             found[f"{name}.weight"] = (outputs, inputs, taps, taps)
             found[f"{name}.bias"] = (outputs,)
 
-        def blocks(name: str, level: int, count: int, radius: int) -> None:
+        def blocks(name: str, level: int, count: int) -> None:
             width = self.widths[level]
             for k in range(count):
                 layer(f"{name}.{k}.conv1", width, width, 3)
                 layer(f"{name}.{k}.conv2", width, width, 3)
-            if radius:
-                inner = self.nonlocal_width or width // 2
-                for part in ("theta", "phi", "g"):
-                    layer(f"{name}.{count}.{part}", inner, width, 1)
-                layer(f"{name}.{count}.w_z", width, inner, 1)
 
         layer("stem", self.widths[0], self.inputs, 3)
         for i in range(len(self.widths) - 1):
-            blocks(f"encoder.{i}", i, self.blocks[i], 0)
+            blocks(f"encoder.{i}", i, self.blocks[i])
             layer(f"down.{i}", self.widths[i + 1], self.widths[i], 2)
             layer(f"up.{i}", 4 * self.widths[i], self.widths[i + 1], 1)
-            blocks(f"decoder.{i}", i, self.blocks_up[i], self.nonlocal_radius[i])
-        blocks("bottom", len(self.widths) - 1, self.blocks[-1], self.nonlocal_radius[-1])
+            blocks(f"decoder.{i}", i, self.blocks_up[i])
+        blocks("bottom", len(self.widths) - 1, self.blocks[-1])
+        for i, radius in enumerate(self.nonlocal_radius):
+            if radius:
+                width, inner = self.widths[i], self.inner_width(i)
+                for part in ("theta", "phi", "g"):
+                    layer(f"non_local.{i}.{part}", inner, width, 1)
+                layer(f"non_local.{i}.w_z", width, inner, 1)
         layer("head", 4 * self.channels, self.widths[0], 3)
         return found
 
@@ -128,96 +139,3 @@ class ModelConfig:
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
         return cls(**settings)
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How the network is trained.
-
-    The learning rate warms up, stays, and in the last `decay` of `steps` steps falls to zero:
-    a run can stay level for as long as there is time, and from any of its checkpoints a decay
-    branch (`resume=...`, `steps` a little beyond the checkpoint's step, another `out`) gives
-    weights to ship while the run itself goes on. A run whose `out` holds a checkpoint continues.
-
-    Attributes
-    ----------
-    data, val : Path
-        Folders of pictures, searched recursively, to learn from and to measure on.
-    out : Path
-        Folder of checkpoint (`last.pt`), log (`log.jsonl`) and weights (`nlnet.npz`).
-    resume : Path, optional
-        A checkpoint to continue when `out` has none: weights, optimizer, average and step.
-    warm_start : Path, optional
-        A checkpoint whose weights alone are taken; new input channels and blocks start as zero.
-    steps, decay, warmup : int
-        Steps in all, steps of the final fall and of the first rise of the learning rate.
-    minutes : float
-        Stop (with a checkpoint) after so long; 0 = no limit.
-    batch, crop : int
-        Crops per step and their side in pixels.
-    downscaled : float
-        Share of crops taken from pictures reduced to 0.5-1.0 of their size, which hides
-        JPEG artefacts and varies scale.
-    ramps : float
-        Share of crops whose noise level runs linearly between two values, for sigma maps.
-    sigma_max : float
-        Noise levels are drawn evenly from 0 to this, in 8-bit grey levels.
-    lr, lr_rest : float
-        Peak learning rates of the body's kernels (Muon) and of everything else (AdamW).
-    weight_decay, clip : float
-        Decoupled weight decay of the kernels, bound of the gradient's norm.
-    ema : float
-        Weight of the past in the running average of the weights that is measured and shipped.
-    seed : int
-        Decides initial weights and, with the step's number alone, every batch.
-    device : str
-        "auto", "cpu" or "cuda".
-    compile : bool
-        Use torch.compile; pays on a GPU, not on a CPU.
-    threads, workers : int
-        CPU threads of PyTorch (0 = its own choice) and of the preparation of batches
-        (0 = prepare in the training thread).
-    val_every, save_every, log_every : int
-        Steps between validations, checkpoints and lines of the log.
-    val_sigmas : tuple of int
-        Noise levels of the validation.
-    """
-
-    data: Path
-    out: Path = Path("runs/nlnet")
-    val: Path | None = None
-    resume: Path | None = None
-    warm_start: Path | None = None
-    steps: int = 50_000
-    decay: int = 10_000
-    warmup: int = 300
-    minutes: float = 0.0
-    batch: int = 8
-    crop: int = 96
-    downscaled: float = 0.3
-    ramps: float = 0.1
-    sigma_max: float = 75.0
-    lr: float = 2e-3
-    lr_rest: float = 1e-3
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    ema: float = 0.999
-    seed: int = 0
-    device: str = "auto"
-    compile: bool = False
-    threads: int = 0
-    workers: int = 0
-    val_every: int = 2000
-    save_every: int = 1000
-    log_every: int = 100
-    val_sigmas: tuple[int, ...] = (15, 25, 50)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain strings, lists and numbers, for JSON."""
-        values = asdict(self)
-        for name, value in values.items():
-            if isinstance(value, Path):
-                values[name] = str(value)
-            elif isinstance(value, tuple):
-                values[name] = list(value)
-        return values

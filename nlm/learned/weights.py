@@ -38,7 +38,7 @@ def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, A
     arrays : dict
         Weights by name.
     card : dict
-        What the network was trained on, for how long and with which result.
+        What the network was trained on, for how long and with which result; its own checksum.
 
     Raises
     ------
@@ -47,8 +47,12 @@ def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, A
         own configuration asks for.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile) or "meta" not in archive:
+        with open(path, "rb") as file:
+            if file.read(2) != b"PK":
+                raise ValueError("it is no .npz file")
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
+            if "meta" not in archive:
                 raise ValueError("no model card inside")
             arrays = {name: archive[name] for name in archive.files if name != "meta"}
             meta = json.loads(str(archive["meta"]))
@@ -72,7 +76,18 @@ def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, A
     except (UsageError, KeyError, TypeError) as error:
         raise FileError(f"{path}: describes no network that this nlm knows ({error})") from error
     _check_shapes(path, arrays, config)
-    return config, arrays, meta.get("card", {})
+    return config, arrays, {**meta.get("card", {}), "sha256": meta["sha256"]}
+
+
+def describe(path: str | os.PathLike[str]) -> str:
+    """The model card of a file of weights in one line."""
+    _, _, card = load(path)
+    levels, values = card["psnr"], [f"{value:.2f}" for value in card["psnr"].values()]
+    return (
+        f"{card['data']}, {card['pixels'] / 1e9:.2f}e9 pixels, sigma {card['sigma'][0]:g} to "
+        f"{card['sigma'][1]:g}, {'/'.join(values)} dB at {'/'.join(levels)} on "
+        f"{card['validation']}, {card['date'][:10]}, sha256 {card['sha256'][:12]}"
+    )
 
 
 def digest(arrays: Mapping[str, NDArray[Any]]) -> str:

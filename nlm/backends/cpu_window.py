@@ -1,0 +1,144 @@
+"""Numba kernel of the non-local operation in a sliding square window, for `nlnet`.
+
+Maps are planes ``(channel, y, x)`` with a margin as wide as the window reaches. A vector holds
+queries that stand side by side; the keys that all of them see at one offset are a vector, too, that
+begins at that offset. `LINES` vectors of queries below each other are taken together, since nearly
+all that one of them sees the others see too: first all their scores are computed, `TOGETHER`
+offsets at a time, then the softmax, then the weighted sums, `TOGETHER` channels at a time.
+
+The bias of keys in the margin is so low that they weigh nothing. Scores are in units of log(2).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import float32, int64, njit, types, void
+
+from nlm.backends.simd import simd
+
+LOWEST = -64
+"""Weights of 2^LOWEST of the largest and below are zero: denormal numbers are very slow."""
+START = -1e38
+LOG2_E = float(np.log2(np.e))
+
+
+def build(name: str, **constants: int) -> tuple[Callable, types.Type]:
+    return {"spread": spread, "attend": attend}[name](**constants)
+
+
+def spread(width: int, distance: int) -> tuple[Callable, types.Type]:
+    """The kernel that writes maps of theta, phi and g from blocks of channels to planes.
+
+    Scores become theta_i . phi_j + bias_j; with distance, they stand for -|theta_i - phi_j|^2
+    (but for |theta_i|^2, which cancels).
+    """
+    WIDTH, DISTANCE = width, bool(distance)
+    ZERO = np.float32(0)
+    UNIT = np.float32(LOG2_E)
+    SCALE = np.float32(2 * LOG2_E) if DISTANCE else UNIT
+
+    def kernel(
+        source, planes, biases,
+        source_block, source_row, plane, row, margin,
+        first_row, last_row, columns, channels,
+    ):  # fmt: skip
+        for y in range(first_row, last_row):
+            here = (y + margin) * row + margin
+            for x in range(columns):
+                biases[here + x] = ZERO
+            for c in range(3 * channels):
+                scale = SCALE if c < channels else np.float32(1)
+                k = c // WIDTH * source_block + y * source_row + c % WIDTH
+                place = c * plane + here
+                for x in range(columns):
+                    planes[place + x] = source[k + x * WIDTH] * scale
+                if DISTANCE and channels <= c and c < 2 * channels:
+                    for x in range(columns):
+                        key = planes[place + x]
+                        biases[here + x] = biases[here + x] - UNIT * key * key
+
+    numbers = types.CPointer(float32)
+    return kernel, void(*[numbers] * 3 + [int64] * 9)
+
+
+def attend(width: int, lines: int, together: int) -> tuple[Callable, types.Type]:
+    """The kernel for so many lines of queries, and offsets or channels, taken together."""
+    WIDTH, LINES, TOGETHER = width, lines, together
+    SUMS = LINES * TOGETHER
+    ops = simd(width)
+    load, store, splat, registers = ops.load, ops.store, ops.splat, ops.registers
+    load_from, store_from, maximum, exp2 = ops.load_from, ops.store_from, ops.maximum, ops.exp2
+    ZERO, LEAST, LOW = np.float32(0), np.float32(LOWEST), np.float32(START)
+
+    inline = njit(error_model="numpy")
+
+    @inline
+    def score(queries, keys, biases, offsets, scores, here, plane, row, channels, count):
+        """Scores of all keys, those of each line one after another."""
+        for k in range(0, count, TOGETHER):
+            sums = registers(SUMS)
+            for a in range(TOGETHER):
+                bias = load_from(biases, here + offsets[k + a])
+                for q in range(LINES):
+                    sums[a * LINES + q] = bias
+            for c in range(channels):
+                first = c * plane + here
+                line = registers(LINES)
+                for q in range(LINES):
+                    line[q] = load_from(queries, first + q * row)
+                for a in range(TOGETHER):
+                    key = load_from(keys, first + offsets[k + a])
+                    for q in range(LINES):
+                        sums[a * LINES + q] = sums[a * LINES + q] + line[q] * key
+            for a in range(TOGETHER):
+                for q in range(LINES):
+                    store(scores, (k + a) * LINES + q, sums[a * LINES + q])
+
+    @inline
+    def softmax(scores, masses, count, first, seen):
+        """Turn each line's scores into weights, which are zero for keys that it does not see."""
+        for q in range(LINES):
+            low = q * first
+            top, mass = splat(LOW), splat(ZERO)
+            for k in range(low, low + seen):
+                top = maximum(top, load(scores, k * LINES + q))
+            for k in range(low, low + seen):
+                s = maximum(load(scores, k * LINES + q) - top, splat(LEAST))
+                weight = exp2(s) - exp2(splat(LEAST))
+                store(scores, k * LINES + q, weight)
+                mass = mass + weight
+            store(masses, q, mass)
+            for k in range(low):
+                store(scores, k * LINES + q, splat(ZERO))
+            for k in range(low + seen, count):
+                store(scores, k * LINES + q, splat(ZERO))
+
+    def kernel(
+        queries, keys, values, biases, out, scores, masses, offsets,
+        plane, row, out_plane, out_row, margin,
+        last_row, columns, channels, count, side,
+    ):  # fmt: skip
+        for y in range(0, last_row, LINES):
+            for x in range(0, columns, WIDTH):
+                here = (y + margin) * row + margin + x
+                score(queries, keys, biases, offsets, scores, here, plane, row, channels, count)
+                softmax(scores, masses, count, side, side * side)
+                for c in range(0, channels, TOGETHER):
+                    sums = registers(SUMS)
+                    for k in range(count):
+                        place = c * plane + here + offsets[k]
+                        line = registers(LINES)
+                        for q in range(LINES):
+                            line[q] = load(scores, k * LINES + q)
+                        for a in range(TOGETHER):
+                            value = load_from(values, a * plane + place)
+                            for q in range(LINES):
+                                sums[a * LINES + q] = sums[a * LINES + q] + line[q] * value
+                    for a in range(TOGETHER):
+                        for q in range(LINES):
+                            place = (c + a) * out_plane + (y + q) * out_row + x
+                            store_from(out, place, sums[a * LINES + q] / load(masses, q))
+
+    numbers = types.CPointer(float32)
+    arguments = [numbers] * 7 + [types.CPointer(int64)] + [int64] * 10
+    return kernel, void(*arguments)

@@ -1,0 +1,123 @@
+"""The windowed non-local block as a layer of a network on the CPU."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlm.backends.compiled import kernel, simd_width
+from nlm.backends.cpu import ForEach, aligned_areas
+from nlm.backends.cpu_layers import BAND, Convolution, FeatureMap, convolve
+
+TOGETHER = 4
+"""Offsets, or channels, that the kernel takes together."""
+HIDDEN = -1e30
+"""Bias of keys beyond the map."""
+
+
+@dataclass(frozen=True)
+class NonLocalLayer:
+    """Weights of a block ``x + w_z(y)``, y the softmax-weighted mean of g(x_j) near x_i.
+
+    Attributes
+    ----------
+    parts : Convolution
+        theta, phi and g in one layer, each filled up to `inner` channels.
+    w_z : Convolution
+    inner, radius : int
+    distance : bool
+        Scores are -|theta_i - phi_j|^2; otherwise theta_i . phi_j.
+    """
+
+    parts: Convolution
+    w_z: Convolution
+    inner: int
+    radius: int
+    distance: bool
+
+    @classmethod
+    def of(
+        cls, weights: Mapping[str, NDArray[np.floating]], radius: int, distance: bool
+    ) -> "NonLocalLayer":
+        """From weights of 1 x 1 convolutions by name: "theta.weight", "theta.bias", ..."""
+        inner = -(-len(weights["theta.weight"]) // TOGETHER) * TOGETHER
+        kernels, biases = [], []
+        for name in ("theta", "phi", "g"):
+            missing = inner - len(weights[f"{name}.weight"])
+            kernels.append(np.pad(weights[f"{name}.weight"], ((0, missing), *[(0, 0)] * 3)))
+            biases.append(np.pad(weights[f"{name}.bias"], (0, missing)))
+        parts = Convolution.of(np.concatenate(kernels), np.concatenate(biases))
+        w_z = Convolution.of(weights["w_z.weight"], weights["w_z.bias"])
+        return cls(parts, w_z, inner, radius, distance)
+
+
+def attend(source: FeatureMap, layer: NonLocalLayer, for_each: ForEach) -> FeatureMap:
+    """Apply a windowed non-local block in place.
+
+    Parameters
+    ----------
+    source : FeatureMap
+    layer : NonLocalLayer
+    for_each : callable
+        Runs a function over jobs, in parallel.
+
+    Returns
+    -------
+    FeatureMap
+        `source`, changed.
+    """
+    parts = convolve(source, layer.parts, for_each)
+    rows, columns, radius, inner = source.rows, source.columns, layer.radius, layer.inner
+    lines, filled = lines_together(), -(-columns // simd_width()) * simd_width()
+    shape = (rows + 2 * radius + lines, filled + 2 * radius)
+    planes = np.zeros((3, inner, *shape), np.float32)
+    queries, keys, values = planes
+    biases = np.full(shape, HIDDEN, np.float32)
+
+    to_planes = kernel("cpu_window", "spread", distance=int(layer.distance))
+
+    def spread(first: int) -> None:
+        to_planes(
+            *(parts.address(0, 1, 1), planes.ctypes.data, biases.ctypes.data),
+            *(parts.block, parts.row, shape[0] * shape[1], shape[1], radius),
+            *(first, min(first + BAND, rows), columns, inner),
+        )
+
+    for_each(spread, range(0, rows, BAND))
+    y = FeatureMap.zeros(inner, rows, columns)
+    side = 2 * radius + 1
+    offsets = offsets_of(radius, lines, shape[1])
+    run = kernel("cpu_window", "attend", lines=lines, together=TOGETHER)
+
+    def average(first: int) -> None:
+        count = min(BAND, rows - first)
+        out = np.empty((inner, BAND, filled), np.float32)
+        scores, masses = aligned_areas([len(offsets) * lines, lines])
+        inputs = (queries[:, first:], keys[:, first:], values[:, first:], biases[first:])
+        run(
+            *(array.ctypes.data for array in (*inputs, out, scores, masses, offsets)),
+            *(shape[0] * shape[1], shape[1], BAND * filled, filled, radius),
+            *(count, columns, inner, (2 * radius + lines) * side, side),
+        )
+        for c in range(inner):
+            y.get(c)[first : first + count] = out[c, :count, :columns]
+
+    for_each(average, range(0, rows, BAND))
+    return convolve(y, layer.w_z, for_each, residual=source, out=source)
+
+
+def lines_together() -> int:
+    """Lines of queries that the kernel takes together: as many as registers hold sums for."""
+    return 4 if simd_width() == 16 else 2
+
+
+def offsets_of(radius: int, lines: int, row: int) -> NDArray[np.int64]:
+    """Where the keys that some lines of queries see lie, relative to the first line's query.
+
+    The list is filled up to a multiple of `TOGETHER`; what is more is computed, not used.
+    """
+    down = np.arange(-radius, radius + lines, dtype=np.int64)
+    across = np.arange(-radius, radius + 1, dtype=np.int64)
+    offsets = (down[:, None] * row + across).ravel()
+    return np.pad(offsets, (0, -len(offsets) % TOGETHER))

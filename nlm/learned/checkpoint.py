@@ -1,0 +1,154 @@
+"""Checkpoints of a training run: read, begin from another's weights, export."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nlm.errors import FileError, UsageError
+from nlm.learned.config import FORMAT_VERSION, ModelConfig
+from nlm.learned.monitor import Tell, now
+from nlm.learned.pytorch import NlNet
+from nlm.learned.train_config import TrainConfig
+from nlm.learned.weights import digest
+
+CONTENT = {"net", "average", "optimizers", "step", "pixels", "seconds", "model", "train"}
+
+
+class State:
+    """What a run must remember to go on exactly: saved to and loaded from `out/last.pt`."""
+
+    def __init__(
+        self,
+        net: NlNet,
+        average: NlNet,
+        optimizers: list[torch.optim.Optimizer],
+        config: TrainConfig,
+        model: ModelConfig,
+    ) -> None:
+        self.net, self.average, self.optimizers = net, average, optimizers
+        self.config, self.model = config, model
+        self.step, self.pixels = 0, 0
+        self.seconds = 0.0
+        self.psnr: dict[str, float] = {}
+        self.began = time.monotonic()
+
+    def load(self) -> None:
+        """Continue `out/last.pt`, else `config.resume`, else start afresh."""
+        own = self.config.out / "last.pt"
+        path = own if own.exists() else self.config.resume
+        if path is None:
+            return
+        saved = read_checkpoint(path)
+        if saved["model"] != self.model.to_dict():
+            raise UsageError(
+                f"{path} holds another network, {saved['model']}; give another folder of output, "
+                "or its settings"
+            )
+        self.net.load_state_dict(saved["net"])
+        self.average.load_state_dict(saved["average"])
+        for optimizer, values in zip(self.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        self.step, self.pixels = saved["step"], saved["pixels"]
+        self.psnr = saved.get("psnr", {}) if self.config.val else {}
+        self.seconds = saved["seconds"]
+
+    def save(self) -> None:
+        """Write the checkpoint beside the old one and put it in its place at once."""
+        seconds = self.seconds + time.monotonic() - self.began
+        saved = {
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+            "pixels": self.pixels,
+            "psnr": self.psnr,
+            "seconds": seconds,
+            "model": self.model.to_dict(),
+            "train": self.config.to_dict(),
+        }
+        path = self.config.out / "last.pt"
+        torch.save(saved, path.with_suffix(".new"))
+        os.replace(path.with_suffix(".new"), path)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `State.save` wrote; nothing in the file is executed."""
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if missing := CONTENT - set(saved):
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except FileNotFoundError:
+        raise FileError(f"{path}: does not exist; give a last.pt of nlm train") from None
+    except Exception as error:  # PyTorch's reader raises whatever it comes across
+        raise FileError(f"{path}: is no checkpoint; give a last.pt of nlm train") from error
+    return saved
+
+
+def warm_start(state: State, path: Path, tell: Tell) -> None:
+    """Take the averaged weights of another run; what it lacks keeps its start.
+
+    The pixels that it has seen and its time count as this run's own. New input channels of the
+    first convolution start at zero. They stand between the noisy picture's channels and sigma,
+    which stays last.
+    """
+    checkpoint = read_checkpoint(path)
+    state.pixels, state.seconds = checkpoint["pixels"], checkpoint["seconds"]
+    saved, own = checkpoint["average"], state.net.state_dict()
+    old, new = saved["stem.weight"], own["stem.weight"]
+    if old.shape != new.shape and old.shape[0] == new.shape[0]:
+        wider = torch.zeros_like(new)
+        wider[:, : old.shape[1] - 1] = old[:, :-1]
+        wider[:, -1] = old[:, -1]
+        saved["stem.weight"] = wider
+    fitting = {k: v for k, v in saved.items() if k in own and v.shape == own[k].shape}
+    for net in (state.net, state.average):
+        net.load_state_dict(fitting, strict=False)
+    tell(f"{path}: {len(fitting)} of {len(own)} arrays taken")
+
+
+def export(checkpoint: Path, path: Path, half: bool = True) -> Path:
+    """Write a checkpoint's averaged weights and their model card as an npz file.
+
+    The array `meta` is a JSON string with `format`, `model` (the ModelConfig), `card` and
+    `sha256` (of all other arrays, see `digest`).
+
+    Parameters
+    ----------
+    checkpoint, path : Path
+        From and to.
+    half : bool
+        Store kernels (not biases) as float16, half the size; they are computed in float32.
+    """
+    saved = read_checkpoint(checkpoint)
+    arrays = {}
+    for name, value in saved["average"].items():
+        array = value.contiguous().numpy()
+        arrays[name] = array.astype(np.float16) if half and array.ndim > 1 else array
+    settings = saved["train"]
+    card = {
+        "data": Path(settings["data"]).name,
+        "validation": Path(settings["val"]).name if settings["val"] else None,
+        "sigma": [0.0, settings["sigma_max"]],
+        "steps": saved["step"],
+        "warm_start": settings["warm_start"] is not None,
+        "pixels": saved["pixels"],
+        "hours": round(saved["seconds"] / 3600, 2),
+        "psnr": saved["psnr"],
+        "date": now(),
+        "torch": torch.__version__,
+    }
+    meta = {
+        "format": FORMAT_VERSION,
+        "model": saved["model"],
+        "card": card,
+        "sha256": digest(arrays),
+    }
+    np.savez(path, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
+    return path

@@ -1,0 +1,130 @@
+"""What non-local blocks and classical estimates bring to `nlnet`, at equal training.
+
+    python -m tests.bench.ablation --start runs/gray/last.pt [--data ../shared/data]
+        [--steps 1500] [--out runs/ablation] [--variants plain,estimate,...] [--json]
+
+Every variant begins with the weights of one checkpoint of the plain network (what is new in it
+starts as zero) and is trained on for as many steps, with the same crops, noise and learning rates;
+`nlm train` does the work, and a run that is there already is not run again. PSNR on BSDS500-val32
+at sigma 15, 25 and 50: of all pictures, and of the eight that repeat themselves most by the score
+of `tests.bench.repeats`. Beside them, at sigma 25 and deciding nothing, stand two pictures full of
+repeated structure: brick of the sample pictures and Barbara of Set12. Time: processor time of one
+thread for 512x512 gray, rounds interleaved, median.
+"""
+
+import argparse
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import nlm
+from nlm.backends.threads import for_each
+from nlm.learned.config import ModelConfig
+from nlm.learned.data import load_pictures, read_picture
+from nlm.learned.model import NlNet, network_of
+from nlm.learned.train_config import TrainConfig
+from tests.bench.repeats import DATA, ranked
+
+VARIANTS = {
+    "plain": ModelConfig(),
+    "estimate": ModelConfig(estimates=(0.6,)),
+    "block": ModelConfig(nonlocal_radius=(6, 0, 0), nonlocal_width=16),
+}
+REPEATING = 8
+SIGMAS = (15, 25, 50)
+BRICK, BARBARA = Path(__file__).parents[2] / "sample_images/brick.png", "Set12/09.png"
+one_thread = partial(for_each, threads=1)
+
+
+def trained(name: str, options: argparse.Namespace) -> NlNet:
+    """The variant's network, trained now if it was not before."""
+    out = options.out / name
+    config = TrainConfig(
+        data=options.data / "BSDS500-train400",
+        out=out,
+        warm_start=options.start,
+        steps=options.steps,
+        decay=options.steps * 2 // 3,
+        warmup=100,
+        lr=1.2e-3,
+        lr_rest=6e-4,
+        ema=0.995,
+        threads=1,
+    )
+    if not (out / "nlnet.npz").exists():
+        from nlm.learned.train import train
+
+        train(config, VARIANTS[name], partial(print, file=sys.stderr))
+    return network_of(str(out / "nlnet.npz"))
+
+
+def psnr_of(net: NlNet, pictures: list[np.ndarray], sigma: int) -> np.ndarray:
+    """PSNR of each picture, by the protocol of `tests.bench.quality`."""
+    values = []
+    for index, picture in enumerate(pictures):
+        clean = picture[..., 0] / 255
+        noise = np.random.default_rng(1000 * sigma + index).normal(size=clean.shape)
+        noisy = (clean + noise * sigma / 255).astype(np.float32)
+        result = net.denoise(noisy[..., None], sigma / 255, one_thread)[..., 0]
+        values.append(nlm.psnr(result.clip(0, 1).astype(np.float64), clean))
+    return np.array(values)
+
+
+def milliseconds(nets: dict[str, NlNet], rounds: int = 9) -> dict[str, float]:
+    picture = np.random.default_rng(0).random((512, 512, 1), dtype=np.float32)
+    times: dict[str, list[float]] = {name: [] for name in nets}
+    for _ in range(rounds + 1):
+        for name, net in nets.items():
+            began = time.process_time()
+            net.denoise(picture, 0.1, one_thread)
+            times[name].append(time.process_time() - began)
+    return {name: 1e3 * float(np.median(values[1:])) for name, values in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--start", type=Path, required=True)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    nets = {name: trained(name, options) for name in options.variants.split(",")}
+    folder = options.data / "BSDS500-val32"
+    names = [path.name for path in sorted(folder.iterdir())]
+    pictures = load_pictures(folder, 1, 1, partial(print, file=sys.stderr))
+    most = [names.index(path.name) for _, path in ranked(folder)[:REPEATING]]
+    repeated = [read_picture(path, 1) for path in (BRICK, options.data / BARBARA)]
+    spent = milliseconds(nets)
+    rows = []
+    for name, net in nets.items():
+        found = {sigma: psnr_of(net, pictures, sigma) for sigma in SIGMAS}
+        brick, barbara = psnr_of(net, repeated, 25)
+        rows.append(
+            {
+                "variant": name,
+                "all": [float(found[sigma].mean()) for sigma in SIGMAS],
+                "repeating": [float(found[sigma][most].mean()) for sigma in SIGMAS],
+                "brick": brick,
+                "barbara": barbara,
+                "milliseconds": spent[name],
+            }
+        )
+    if options.json:
+        print(json.dumps({"repeating": [names[k] for k in most], "rows": rows}, indent=1))
+        return
+    print("| variant | val32 at sigma 15/25/50 | its 8 that repeat most | brick | Barbara | ms |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        both = ["/".join(f"{value:.3f}" for value in row[key]) for key in ("all", "repeating")]
+        two = f"{row['brick']:.2f} | {row['barbara']:.2f}"
+        print(f"| {row['variant']} | {both[0]} | {both[1]} | {two} | {row['milliseconds']:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

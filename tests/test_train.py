@@ -1,0 +1,372 @@
+"""Training of the learned filter: settings, pictures, schedule, resuming, export, command line."""
+
+import json
+import re
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nlm
+from nlm.errors import FileError, UsageError
+from nlm.learned import weights
+from nlm.learned.config import ModelConfig
+from nlm.learned.data import batches, load_pictures, make_batch
+from nlm.learned.train_config import TrainConfig, from_settings
+from tests.conftest import checkers, noisy
+
+TINY = ModelConfig(widths=(16, 16), blocks=(1, 1), blocks_up=(1,), nonlocal_radius=(0, 0))
+SETTINGS = [f"{name}={json.dumps(value)}" for name, value in TINY.to_dict().items()
+            if value != ModelConfig().to_dict()[name]]  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four clean pictures, one of them in colour, in a tree."""
+    path = tmp_path / "pictures"
+    (path / "more").mkdir(parents=True)
+    for k in range(3):
+        pixels = checkers(50 + k, 60, period=5 + 2 * k)[..., 0]
+        Image.fromarray((255 * pixels).astype(np.uint8)).save(path / "more" / f"{k}.png")
+    Image.fromarray((255 * checkers(40, 70, 3)).astype(np.uint8)).save(path / "colour.png")
+    return path
+
+
+def config_for(folder, out, **changes):
+    small = {"crop": 32, "batch": 2, "threads": 1, "log_every": 5, "warmup": 3, "steps": 8}
+    return TrainConfig(data=folder, out=out, **{**small, **changes})
+
+
+def read_weights(path):
+    return weights.load(path)[1]
+
+
+class TestSettings:
+    def test_values_are_read_by_their_kind(self):
+        train, model = from_settings(
+            ["lr=1", "data=some/dir", "decay=30", "device=cpu", "compile=true",
+             "widths=[16, 24]", "estimates=[0.5]", "pairwise=embedded_gaussian"]
+        )  # fmt: skip
+        assert train == {
+            "lr": 1.0, "data": Path("some/dir"), "decay": 30, "device": "cpu", "compile": True
+        }  # fmt: skip
+        assert type(train["lr"]) is float
+        assert model == {
+            "widths": (16, 24), "estimates": (0.5,), "pairwise": "embedded_gaussian"
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("item", "message"),
+        [
+            ("warp=3", "no setting 'warp'; those there are: batch, blocks"),
+            ("lr=fast", "lr=fast cannot be read; write it like lr=0.5"),
+            ("steps=1.5", "write it like steps=8"),
+            ("compile=1", "write it like compile=true"),
+            ("widths=48", "write it like"),
+            ("widths=[1.5]", "write it like"),
+            ("steps", "write it like"),
+        ],
+    )
+    def test_what_cannot_be_read_is_named(self, item, message):
+        with pytest.raises(UsageError, match=re.escape(message)):
+            from_settings([item])
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"crop": 33}, "crop 33 is not allowed; give a multiple of 4 pixels"),
+            ({"steps": 0}, "steps 0"),
+            ({"batch": 0}, "batch 0"),
+            ({"lr": float("nan")}, "lr nan"),
+            ({"sigma_max": 0}, "sigma_max 0"),
+            ({"device": "tpu"}, "available: auto, cpu, cuda"),
+            ({"seed": -1}, "seed -1"),
+        ],
+    )
+    def test_values_that_make_no_sense_are_named(self, changes, message):
+        with pytest.raises(UsageError, match=message):
+            config_for(Path(), Path(), **changes).check(TINY)
+
+
+class TestPictures:
+    def test_gray_and_colour_come_as_asked(self, folder):
+        told = []
+        for channels in (1, 3):
+            found = load_pictures(folder, channels, 32, told.append)
+            assert [p.shape for p in found] == [(40, 70, channels)] + [
+                (50 + k, 60, channels) for k in range(3)
+            ]
+            assert {p.dtype for p in found} == {np.dtype(np.uint8)}
+        assert not told
+        rgb, gray = (load_pictures(folder, n, 32, told.append)[0] for n in (3, 1))
+        with Image.open(folder / "colour.png") as image:
+            assert np.array_equal(rgb, np.asarray(image))
+            assert np.abs(gray[..., 0] - np.asarray(image.convert("L"), float)).max() <= 1
+
+    def test_16_bits_are_scaled(self, tmp_path):
+        deep = (checkers(40, 40)[..., 0] * 65535).astype(np.uint16)
+        Image.fromarray(deep).save(tmp_path / "deep.png")
+        (found,) = load_pictures(tmp_path, 1, 8, pytest.fail)
+        assert np.abs(found[..., 0] - deep / 257).max() <= 0.51
+
+    def test_what_cannot_be_used_is_left_out_and_told(self, folder):
+        (folder / "text.png").write_text("no picture")
+        Image.new("L", (90, 20)).save(folder / "tiny.png")
+        whole = (folder / "colour.png").read_bytes()
+        (folder / "half.png").write_bytes(whole[: len(whole) // 2])
+        (folder / "notes.txt").write_text("not meant")
+        Image.new("CMYK", (50, 50)).save(folder / "print.tif")
+        told = []
+        assert len(load_pictures(folder, 1, 32, told.append)) == 4
+        assert len(told) == 4
+        for reason in (
+            "text.png: is no PNG",
+            "tiny.png: left out, 90x20 pixels",
+            "half.png",
+            "print.tif: 4 channels",
+        ):
+            assert any(reason in line for line in told)
+        assert all("left out" in line and "\n" not in line for line in told)
+
+    def test_folders_without_pictures_are_refused(self, tmp_path):
+        (tmp_path / "text.png").write_text("no picture")
+        with pytest.raises(UsageError, match="no usable picture"):
+            load_pictures(tmp_path, 1, 32, lambda line: None)
+        with pytest.raises(UsageError, match="none is not a folder"):
+            load_pictures(tmp_path / "none", 1, 32, pytest.fail)
+
+
+class TestBatches:
+    def test_noise_is_of_the_level_that_is_told(self, folder):
+        pictures = load_pictures(folder, 1, 32, pytest.fail)
+        config = config_for(folder, folder, batch=6, ramps=0.5, steps=100)
+        shares = []
+        for step in range(8):
+            clean, dirty, sigma = make_batch(pictures, step, config, TINY)
+            assert clean.shape == dirty.shape == (6, 1, 32, 32)
+            assert 0 <= clean.min() <= clean.max() <= 1
+            assert 0 <= sigma.min() <= sigma.max() <= 75 / 255
+            shares += list(((dirty - clean) / (sigma + 1e-9)).std((1, 2, 3)))
+        assert np.abs(np.array(shares) - 1).max() < 0.1
+
+    def test_seed_and_step_decide_everything(self, folder):
+        pictures = load_pictures(folder, 1, 32, pytest.fail)
+        config = config_for(folder, folder, downscaled=0.5)
+        model = replace(TINY, estimates=(0.6,))
+        one = make_batch(pictures, 3, config, model)
+        assert [a.shape[1] for a in one] == [1, 1, 1, 1]
+        ahead = list(batches(pictures, 3, replace(config, workers=2), model))
+        assert len(ahead) == config.steps - 3
+        assert all(np.array_equal(a, b) for a, b in zip(one, ahead[0], strict=True))
+        for other in (replace(config, seed=1), config):
+            step = 3 if other != config else 4
+            assert not np.array_equal(make_batch(pictures, step, other, model)[1], one[1])
+
+
+@pytest.fixture
+def train():
+    """The function that trains; it needs PyTorch."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    from nlm.learned.train import train
+
+    return train
+
+
+class TestTraining:
+    def test_rate_rises_stays_and_falls(self, train):
+        from nlm.learned.train import rate
+
+        config = TrainConfig(data=Path(), steps=100, warmup=10, decay=40)
+        rates = np.array([rate(step, config) for step in range(101)])
+        assert np.all(np.diff(rates[:10]) > 0)
+        assert np.all(rates[9:60] == 1)
+        assert np.all(np.diff(rates[60:]) < 0)
+        assert rates[100] == 0
+
+    def test_orthogonal_updates(self, train):
+        import torch
+
+        from nlm.learned.muon import orthogonal
+
+        for shape in ((3, 8, 30), (2, 30, 8)):
+            matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            values = torch.linalg.svdvals(orthogonal(matrices))
+            assert values.min() > 0.5
+            assert values.max() < 1.5
+            same = torch.nn.functional.cosine_similarity(
+                orthogonal(matrices).flatten(1), matrices.flatten(1)
+            )
+            assert same.min() > 0.5
+
+    def test_going_on_equals_never_having_stopped(self, train, folder, tmp_path):
+        straight = train(config_for(folder, tmp_path / "a"), TINY, str)
+        train(config_for(folder, tmp_path / "b", minutes=1e-9), TINY, str)
+        told = []
+        resumed = train(config_for(folder, tmp_path / "b"), TINY, told.append)
+        assert "from step 1 to step 8" in told[0]
+        one, two = read_weights(straight.weights), read_weights(resumed.weights)
+        assert all(np.array_equal(one[name], two[name]) for name in one)
+        last = tmp_path / "b" / "last.pt"
+        branch = train(config_for(folder, tmp_path / "c", resume=last, steps=9), TINY, str)
+        assert branch.step == 9
+
+    def test_it_learns_and_says_so(self, train, folder, tmp_path):
+        config = config_for(
+            folder, tmp_path, val=folder, val_sigmas=(25,), steps=120, batch=4, lr_rest=3e-3
+        )
+        told = []
+        result = train(config, TINY, told.append)
+        assert result.psnr["25"] > 23  # of the noisy pictures it is 20.2
+        assert any(re.fullmatch(r"step 120/120  loss .* kpx/s  0:00:00 left", one) for one in told)
+        assert told[-1] == f"step 120/120  validation PSNR {result.psnr['25']:.2f} at sigma 25"
+        found, arrays, card = weights.load(result.weights)
+        assert found == TINY
+        assert {array.dtype for array in arrays.values()} == {np.dtype("f2"), np.dtype("f4")}
+        assert card["data"] == card["validation"] == "pictures"
+        assert (card["steps"], card["psnr"], card["sigma"]) == (120, result.psnr, [0, 75])
+        assert card["pixels"] == 120 * 4 * 32**2
+        clean = checkers(64, 64, period=7)
+        better = nlm.denoise(
+            noisy(clean, 0.1), 0.1, "nlnet", channel_axis=-1, weights=str(result.weights)
+        )
+        assert nlm.psnr(better, clean) > nlm.psnr(noisy(clean, 0.1), clean) + 2
+
+    def test_what_a_warm_start_adds_changes_nothing_at_first(self, train, folder, tmp_path):
+        import torch
+
+        from nlm.learned import checkpoint
+        from nlm.learned.pytorch import NlNet
+
+        train(config_for(folder, tmp_path / "plain"), TINY, str)
+        more = replace(TINY, estimates=(0.6,), nonlocal_radius=(3, 2))
+        config = config_for(folder, tmp_path / "more")
+        state = checkpoint.State(NlNet(more), NlNet(more), [], config, more)
+        start = tmp_path / "plain" / "last.pt"
+        checkpoint.warm_start(state, start, str)
+        plain = NlNet(TINY)
+        plain.load_state_dict(checkpoint.read_checkpoint(start)["average"])
+        noise, sigma, guide = torch.rand(1, 1, 32, 40), torch.full((1, 1, 1, 1), 0.1), torch.rand(1)
+        with torch.no_grad():
+            one = plain(noise, sigma)
+            two = state.net(noise, sigma, guide.expand(1, 1, 32, 40))
+        assert (one - two).abs().max() < 1e-6
+        assert state.pixels == 8 * 2 * 32**2
+
+    def test_checkpoints_that_do_not_fit_are_refused(self, train, folder, tmp_path):
+        train(config_for(folder, tmp_path / "a", steps=1), TINY, str)
+        with pytest.raises(UsageError, match="another network"):
+            train(config_for(folder, tmp_path / "a"), replace(TINY, repeats=2), str)
+        bad = tmp_path / "bad.pt"
+        bad.write_bytes((tmp_path / "a" / "last.pt").read_bytes()[:1000])
+        for path, message in ((bad, "is no checkpoint"), (tmp_path / "none.pt", "does not exist")):
+            with pytest.raises(FileError, match=message):
+                train(config_for(folder, tmp_path / "b", resume=path), TINY, str)
+
+
+class TestCommand:
+    def test_from_pictures_to_a_denoised_one(self, run_nlm, train, folder, tmp_path):
+        small = [text for one in SETTINGS for text in ("--set", one)]
+        options = ("--crop", 32, "--batch", 2, "--steps", 6, "--threads", 1, *small)
+        done = run_nlm("train", "--data", folder, *options, "-o", tmp_path / "run", check=0)
+        path = done.stdout.decode().strip()
+        assert path == str(tmp_path / "run" / "nlnet.npz")
+        assert b"4 pictures" in done.stderr
+        quiet = run_nlm("train", "--data", folder, *options, "-o", tmp_path / "run", "-q", check=0)
+        assert quiet.stderr == b""
+        picture = folder / "colour.png"
+        run_nlm("denoise", picture, "--method", "nlnet", "--weights", path, "--sigma", 9, check=0)
+        assert picture.with_name("colour_denoised.png").exists()
+
+    def test_interrupted_it_saves(self, train, folder, tmp_path):
+        import subprocess
+        import sys
+
+        command = [sys.executable, "-c", "from nlm_cli.main import main; main()"]
+        command += ["train", "--data", str(folder), "-o", str(tmp_path), "--threads", "1"]
+        command += ["--crop", "32", "--batch", "2"]
+        for one in [*SETTINGS, "log_every=1"]:
+            command += ["--set", one]
+        running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        lines = []
+        while not (lines and lines[-1].startswith(b"step ")):
+            lines.append(running.stderr.readline())
+            assert lines[-1], b"".join(lines)
+        time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+        assert running.returncode == 130
+        assert b"stopping after this step" in err
+        assert b"Traceback" not in err
+        assert weights.load(out.decode().strip())[2]["steps"] >= 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ("--data none", "none is not a folder"),
+            ("--data empty", "empty holds no usable picture"),
+            ("--data pictures --crop 64", "no usable picture"),
+            ("--data pictures --crop 33", "crop 33 is not allowed"),
+            ("--data pictures --set warp=1", "no setting 'warp'"),
+            ("--data pictures -o file", "file: no folder can be made"),
+            ("--data pictures --crop 32 --warm-start file", "file: is no checkpoint"),
+        ],
+    )
+    def test_mistakes_get_one_line(self, train, folder, arguments, message, monkeypatch):
+        from nlm_cli.main import nlm as group
+
+        monkeypatch.chdir(folder.parent)
+        Path("empty").mkdir()
+        Path("file").write_text("")
+        with pytest.raises(nlm.NlmError, match=message) as error:
+            group.main(["train", *arguments.split()], standalone_mode=False)
+        assert "\n" not in str(error.value)
+
+    def test_without_pytorch_the_extra_is_named(self, run_nlm, folder, tmp_path):
+        (tmp_path / "torch.py").write_text("raise ImportError('blocked')")
+        env = {"PYTHONPATH": str(tmp_path)}
+        done = run_nlm("train", "--data", folder, env=env, check=2)
+        assert done.stderr.decode().strip().endswith("use: pip install 'nlm[train]'")
+
+
+class TestOwnWeights:
+    def test_damaged_and_missing_files_are_named(self, run_nlm, folder, tmp_path):
+        shipped = weights.shipped(1).read_bytes()
+        (tmp_path / "half.npz").write_bytes(shipped[: len(shipped) // 2])
+        for name, message in (("half.npz", "damaged"), ("none.npz", "does not exist")):
+            done = run_nlm(
+                "denoise", folder / "colour.png", "--method", "nlnet", "--weights", tmp_path / name,
+                check=1,
+            )  # fmt: skip
+            (line,) = done.stderr.decode().splitlines()
+            assert name in line
+            assert message in line
+
+    def test_the_halo_is_that_of_the_weights(self, tmp_path):
+        from nlm import registry
+        from tests.test_nlnet import random_weights
+
+        wide = replace(TINY, nonlocal_radius=(12, 0))
+        arrays = random_weights(wide)
+        meta = {"format": 1, "model": wide.to_dict(), "sha256": weights.digest(arrays)}
+        np.savez(tmp_path / "wide.npz", meta=np.array(json.dumps(meta)), **arrays)
+        own = registry.parameters("nlnet", None, {"weights": str(tmp_path / "wide.npz")})
+        assert own.halo == (0, wide.halo, wide.halo)
+        shipped = weights.load(weights.shipped(1))[0]
+        assert registry.parameters("nlnet", None, {}).halo[1] >= shipped.halo
+
+    def test_weights_for_colour_do_not_take_gray(self, tmp_path):
+        from tests.test_nlnet import random_weights
+
+        config = replace(TINY, channels=3)
+        arrays = random_weights(config)
+        meta = {"format": 1, "model": config.to_dict(), "sha256": weights.digest(arrays)}
+        path = tmp_path / "rgb.npz"
+        np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
+        image = np.random.default_rng(0).random((20, 24, 3)).astype(np.float32)
+        nlm.denoise(image, 0.1, "nlnet", channel_axis=-1, weights=str(path))
+        with pytest.raises(FileError, match="for 3 channels and the picture has 1"):
+            nlm.denoise(image[..., 0], 0.1, "nlnet", weights=str(path))
