@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.backends.cpu import ForEach, nlm
+from nlm.backends.cpu import nlm
+from nlm.backends.cpu_tiles import ForEach
 from nlm.backends.threads import for_each
 from nlm.learned.config import ESTIMATE_PATCH, ESTIMATE_RADIUS
 
