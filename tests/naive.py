@@ -139,3 +139,66 @@ def _score(query: np.ndarray, key: np.ndarray, pairwise: str, w_f: np.ndarray | 
     if pairwise == "concatenation":
         return max(0.0, np.concatenate([query, key]) @ w_f)
     return -np.sum((query - key) ** 2) if pairwise == "distance" else query @ key
+
+
+def collaborate(
+    noisy: np.ndarray,
+    pilot: np.ndarray,
+    sigma: float,
+    groups: object,
+    matched: int = 1,
+    from_pilot: bool = True,
+) -> np.ndarray:
+    """Groups of similar patches, group by group."""
+    p, step, radius, members = groups.patch, groups.step, groups.radius, groups.members
+    margin = radius + p
+    border = ((margin, margin), (margin, margin), (0, 0))
+    noisy_around, pilot_around = (
+        np.pad(np.float64(one) / sigma, border, "reflect") for one in (noisy, pilot)
+    )
+    total, mass = np.zeros_like(noisy_around), np.zeros_like(noisy_around)
+    share = 1 if from_pilot else 1e-3
+
+    def patches(picture: np.ndarray, corners: list) -> np.ndarray:
+        return np.array([picture[y : y + p, x : x + p].ravel() for y, x in corners])
+
+    window = [(v, u) for v in range(-radius, radius + 1) for u in range(-radius, radius + 1)]
+    compared = pilot_around[..., :matched]
+    for y in range(margin, margin + noisy.shape[0], step):
+        for x in range(margin, margin + noisy.shape[1], step):
+            reference = compared[y : y + p, x : x + p]
+            corners = [(y + v, x + u) for v, u in window]
+            far = [((compared[v : v + p, u : u + p] - reference) ** 2).sum() for v, u in corners]
+            corners = [corners[k] for k in np.argsort(far, kind="stable")[:members]]
+            for c in range(noisy.shape[2]):
+                values = patches(noisy_around[..., c], corners)
+                told = patches((pilot_around if from_pilot else noisy_around)[..., c], corners)
+                if groups.by_pixels:
+                    estimate, weights = _wiener(values, told, share)
+                else:
+                    estimate, weights = _ridge(values, told, share)
+                for (v, u), one, weight in zip(corners, estimate, weights, strict=True):
+                    total[v : v + p, u : u + p, c] += weight * one.reshape(p, p)
+                    mass[v : v + p, u : u + p, c] += weight
+    inner = slice(margin, -margin)
+    return sigma * total[inner, inner] / mass[inner, inner]
+
+
+def _wiener(values: np.ndarray, told: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows are patches; the noise is 1."""
+    count, pixels = values.shape
+    covariance = np.cov(told.T, bias=True)
+    gain = np.eye(pixels) - np.linalg.inv(covariance + share * np.eye(pixels))
+    mean = values.mean(axis=0)
+    weight = 1 / ((gain**2).sum() / pixels + 1 / count)
+    return mean + (values - mean) @ gain, np.full(count, weight)
+
+
+def _ridge(values: np.ndarray, told: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    count, pixels = values.shape
+    mean = told.mean() - 10
+    gram = (told - mean) @ (told - mean).T
+    gain = np.eye(count) - pixels * np.linalg.inv(gram + share * pixels * np.eye(count))
+    mean = values.mean() - 10
+    weights = 1 / np.clip((gain**2).sum(axis=1), 1 / count, 1)
+    return mean + gain @ (values - mean), weights

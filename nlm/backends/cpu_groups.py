@@ -45,7 +45,7 @@ def collaborate(
     minimum, maximum, sqrt, where_at_most = ops.minimum, ops.maximum, ops.sqrt, ops.where_at_most
     ZERO, ONE = np.float32(0), np.float32(1)
     OFFSET = np.float32(KEPT)
-    LEAST, MOST = np.float32(1e-30), np.float32(1e30)
+    LEAST, NEAR = np.float32(1e-30), np.float32(1e-6)
     SUMS = BLOCK * BLOCK
 
     inline = njit(error_model="numpy")
@@ -85,12 +85,10 @@ def collaborate(
     @inline
     def farthest(distances, count, members):
         """A distance that barely more than `members` patches keep within."""
-        low, high = splat(MOST), splat(LEAST)
+        high = splat(LEAST)
         for o in range(count):
-            d = load(distances, o)
-            low = minimum(low, d)
-            high = maximum(high, d)
-        low = maximum(low, splat(LEAST))
+            high = maximum(high, load(distances, o))
+        low = maximum(high * splat(NEAR), splat(LEAST))
         enough = splat(np.float32(members))
         for _ in range(HALVINGS):
             middle = sqrt(low) * sqrt(high)
