@@ -85,6 +85,7 @@ def command(
     on where it was; files whose source or options changed are done again. A file that fails stops
     no other. The exit code is 0 if all went well, 1 if a file failed, 2 for wrong usage.
     """
+    options.tell_details(verbose)
     settings = options.settings_from(chosen)
     executor = None if dry_run else executor_from(chosen)
 

@@ -61,6 +61,7 @@ def command(
     With no -o, photo.png becomes photo_denoised.png beside it. The exit code is 0 if all went
     well, 1 if a file failed, 2 for wrong usage.
     """
+    options.tell_details(verbose)
     settings = options.settings_from(chosen)
     files = options.expand(inputs)
     outputs = plan_outputs(files, output, settings.format)

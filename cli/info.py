@@ -20,6 +20,7 @@ Examples:
 @click.option("--warm-up", is_flag=True, help="Compile and cache the kernels ahead.")
 def command(warm_up: bool) -> None:
     """Show versions, threads, SIMD width, GPU and cache folder."""
+    from nlm.backends import gpu_device
     from nlm.backends.compiled import cache_folder, machine, simd_width
     from nlm.backends.threads import available_threads
 
@@ -32,7 +33,7 @@ def command(warm_up: bool) -> None:
             click.echo(f"{name:13} not installed")
     click.echo(f"processor     {machine()[0]}, {available_threads()} threads")
     click.echo(f"SIMD          {simd_width()} x float32")
-    click.echo("GPU           not supported by this version")
+    click.echo(f"GPU           {gpu_device.describe()}")
     click.echo(
         f"cache         {cache_folder() or 'none can be written: kernels compile every time'}"
     )

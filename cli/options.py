@@ -220,6 +220,19 @@ def settings_from(options: dict[str, Any]) -> "Settings":
     )
 
 
+def tell_details(verbose: int) -> None:
+    """With -v, say on stderr what nlm notes of its choices."""
+    if verbose:
+        import logging
+
+        log = logging.getLogger("nlm")
+        if not log.handlers:
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("nlm: %(message)s"))
+            log.addHandler(handler)
+        log.setLevel(logging.INFO)
+
+
 def _tile(value: str) -> int | None:
     if value == "auto":
         return None

@@ -20,7 +20,7 @@ from nlm.noise import Plan, check_model, plan
 from nlm.noise.levels import by_levels
 from nlm.params import Params
 from nlm.registry import Filter, Guide
-from nlm.tiling import by_tiles
+from nlm.tiling import as_memory_allows, by_tiles
 
 SMALLEST_SIGMA = 1e-6
 """Less noise than this, in fractions of full scale, is none."""
@@ -144,11 +144,15 @@ def apply(
     work = even.forward(pixels) if even else pixels
     if guide is not None:  # it goes through the same tiles
         work = np.concatenate([work, guide.frames], axis=3)
-    if noise.sigma_map is not None:
-        sigma_map = noise.sigma_map.reshape(-1, *pixels.shape[1:3])
-        return by_levels(denoised, work, sigma_map, halo, tile, chosen.align)
     level = even.sigma if even else noise.sigma
-    filtered = by_tiles(lambda part: denoised(part, level), work, halo, tile, chosen.align)
+
+    def by_tiles_of(side: int | None) -> NDArray[np.float32]:
+        if noise.sigma_map is not None:
+            sigma_map = noise.sigma_map.reshape(-1, *pixels.shape[1:3])
+            return by_levels(denoised, work, sigma_map, halo, side, chosen.align)
+        return by_tiles(lambda part: denoised(part, level), work, halo, side, chosen.align)
+
+    filtered = as_memory_allows(by_tiles_of, tile, max(pixels.shape[1:3]), backend.out_of_memory)
     return even.inverse(filtered) if even else filtered
 
 

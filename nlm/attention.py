@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nlm import backends
 from nlm.errors import UsageError
 
 __all__ = ["non_local"]
@@ -28,6 +29,7 @@ def non_local(
     scale: float | None = None,
     window: Window = None,
     subsample: int = 1,
+    backend: str = "auto",
 ) -> Array:
     """Respond at every position with a weighted mean over all positions.
 
@@ -66,6 +68,8 @@ def non_local(
         first of three axes is time and is left alone), after theta, phi and g as in mmcv; the
         authors' own code pools before them. What is left over beyond the last whole cell is
         dropped. With a window, a key is seen where any position of its cell is in the window.
+    backend : {"auto", "cpu", "gpu"}
+        Where it is computed.
 
     Returns
     -------
@@ -97,6 +101,7 @@ def non_local(
         scale=scale,
         window=window,
         subsample=subsample,
+        backend=backend,
     )
 
 
@@ -110,25 +115,26 @@ def respond(
     scale: float | None = None,
     window: Window = None,
     subsample: int = 1,
+    backend: str = "auto",
 ) -> Array:
     """Do what `non_local` does, from queries, keys (positions..., d), values (positions..., Cg)."""
-    from nlm.backends import cpu_non_local
-
     positions, depth = queries.shape[:-1], queries.shape[-1]
     if keys.shape[-1] != depth:
         raise UsageError(
             f"queries have {depth} channels and keys have {keys.shape[-1]}; "
             "give theta and phi matrices with the same number of columns"
         )
-    y = cpu_non_local.non_local(
+    place = backends.choose(backend)
+    y = place.attention.non_local(
         *(in_time_and_space(one) for one in (queries, keys, values)),
         pairwise=check_pairwise(pairwise),
         w_f=check_w_f(w_f, pairwise, depth),
         scale=check_scale(scale),
         radius=radius_of(window, positions),
         cell=cell_of(subsample, positions),
+        for_each=place.for_each,
     )
-    return y.reshape(*positions, -1)
+    return np.asarray(y.reshape(*positions, -1))
 
 
 def as_numbers(name: str, given: ArrayLike) -> Array:

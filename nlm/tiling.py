@@ -4,13 +4,20 @@ Computing by tiles equals computing the whole, for a filter whose reach is its h
 continues pictures by reflection.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nlm.errors import FileError
 from nlm.params import Halo
+
+log = logging.getLogger(__name__)
+
+SMALLEST = 64
+"""Side in pixels below which tiles are not cut any smaller."""
 
 Frames = NDArray[np.float32]
 Windows = tuple[slice, ...]
@@ -81,3 +88,40 @@ def by_tiles(
             result = np.empty((*size, done.shape[3]), np.float32)
         result[inner] = done[place]
     return frames if result is None else result
+
+
+def as_memory_allows(
+    run: Callable[[int | None], Frames],
+    tile: int | None,
+    longest: int,
+    out_of_memory: tuple[type[Exception], ...],
+) -> Frames:
+    """Run something that takes the side of its tiles, halving that as often as memory ends.
+
+    Parameters
+    ----------
+    run : callable
+    tile : int or None
+        The side to begin with; None = the whole picture at once.
+    longest : int
+        The picture's longest side.
+    out_of_memory : tuple of types
+        The errors that tell the end of memory.
+
+    Raises
+    ------
+    FileError
+        If there is not even memory for the smallest tile.
+    """
+    while True:
+        try:
+            return run(tile)
+        except out_of_memory as error:
+            side = min(tile or longest, longest)
+            tile = side // 2
+            if tile < SMALLEST:
+                raise FileError(
+                    f"the GPU's memory is too small for {side} x {side} pixels; free some of it "
+                    "(see nvidia-smi), or use --backend cpu"
+                ) from error
+            log.info("the GPU's memory is full: going on with tiles of %d pixels", tile)

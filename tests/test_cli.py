@@ -124,7 +124,6 @@ class TestTrouble:
             (["--method", "nlmm"], ["'nlmm'", "did you mean 'nlm'"]),
             (["--threads", "0"], ["0 threads"]),
             (["--tile", "3"], ["--tile 3"]),
-            (["--backend", "gpu"], ["GPU"]),
             (["--format", "pgn"], ["pgn"]),
         ],
     )

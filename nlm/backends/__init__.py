@@ -1,4 +1,7 @@
-"""Where kernels run: modules of the same functions for CPU and GPU, and one seam to pick one."""
+"""Where kernels run: modules of the same functions for CPU and GPU, and one seam to pick one.
+
+`gpu.py` carries the functions of `cpu.py`, `gpu_layers.py` those of `cpu_layers.py`, and so on.
+"""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -35,6 +38,30 @@ class Backend:
         """The module of kernels."""
         return import_module(f"nlm.backends.{self.name}")
 
+    @property
+    def layers(self) -> Any:
+        """The module of a network's layers."""
+        return import_module(f"nlm.backends.{self.name}_layers")
+
+    @property
+    def window_layer(self) -> Any:
+        """The module of a network's non-local blocks."""
+        return import_module(f"nlm.backends.{self.name}_window_layer")
+
+    @property
+    def attention(self) -> Any:
+        """The module of the generic non-local operation."""
+        return import_module(f"nlm.backends.{self.name}_non_local")
+
+    @property
+    def out_of_memory(self) -> tuple[type[Exception], ...]:
+        """What is raised where a smaller tile may still fit; the CPU has no such error."""
+        if self.name == "cpu":
+            return ()
+        from nlm.backends import gpu_device
+
+        return (gpu_device.device().out_of_memory,)
+
     def for_each(self, work: Callable[[Any], None], items: Iterable[Any]) -> None:
         """Call `work` on every item, on all threads, and report progress."""
         from nlm.backends.threads import for_each
@@ -69,6 +96,12 @@ def choose(
         raise UsageError(f"unknown backend {name!r}; available: {', '.join(CHOICES)}")
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads are not allowed; give 1 or more")
-    if name == "gpu":
-        raise UsageError("the GPU path is not part of this version; use: --backend cpu")
+    if name != "cpu":
+        from nlm.backends import gpu_device
+
+        reason = gpu_device.missing()
+        if reason is None:
+            return Backend("gpu", threads, progress)
+        if name == "gpu":
+            raise UsageError(f"no GPU can be used: {reason}; or use: --backend cpu")
     return Backend("cpu", threads, progress)

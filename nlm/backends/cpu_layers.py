@@ -202,3 +202,35 @@ def convolve(
 
     for_each(compute, range(0, rows, BAND))
     return out
+
+
+def unshuffle(picture: NDArray[np.float32], level: NDArray[np.float32]) -> FeatureMap:
+    """Every 2 x 2 pixels as channels (C, dy, dx), and the level's mean as the last one.
+
+    Parameters
+    ----------
+    picture : ndarray of float32, shape (Y, X, C)
+        Of even sides.
+    level : ndarray of float32, shape (Y, X, 1)
+
+    Returns
+    -------
+    FeatureMap
+        Of 4 C + 1 channels and half as many rows and columns.
+    """
+    rows, columns, colours = picture.shape
+    h = FeatureMap.zeros(4 * colours + 1, rows // 2, columns // 2)
+    for channel in range(4 * colours):
+        c, dy, dx = channel // 4, channel // 2 % 2, channel % 2
+        h.set(channel, picture[dy::2, dx::2, c])
+    h.set(4 * colours, level.reshape(rows // 2, 2, columns // 2, 2).mean((1, 3)))
+    return h
+
+
+def shuffle(h: FeatureMap) -> NDArray[np.float32]:
+    """Channels (C, dy, dx) as 2 x 2 pixels: a picture (Y, X, C)."""
+    picture = np.empty((2 * h.rows, 2 * h.columns, h.channels // 4), np.float32)
+    for channel in range(h.channels):
+        c, dy, dx = channel // 4, channel // 2 % 2, channel % 2
+        picture[dy::2, dx::2, c] = h.get(channel)
+    return picture

@@ -1,6 +1,7 @@
 """The generic non-local operation on the CPU: arrays in, arrays out."""
 
 from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -64,35 +65,61 @@ def non_local(
     -------
     ndarray of float32, shape (T, Y, X, C)
     """
+    return weighted_means(
+        *(queries, keys, values, pairwise, w_f, scale, radius, cell),
+        partial(attend, for_each=for_each),
+    )
+
+
+def weighted_means(
+    queries: Matrix,
+    keys: Matrix,
+    values: Matrix,
+    pairwise: str,
+    w_f: Matrix | None,
+    scale: float,
+    radius: Grid | None,
+    cell: Grid,
+    attend: Callable[..., Matrix],
+) -> Matrix:
+    """Do what `non_local` does, with this module's `attend` or its twin for another machine."""
     keys, values = max_pool(keys, cell), max_pool(values, cell)
     near = Neighbours(shape_of(queries), shape_of(keys), cell, radius)
     q, k, v = (
         np.ascontiguousarray(one.reshape(-1, one.shape[-1])) for one in (queries, keys, values)
     )
     if pairwise == "dot_product":
-        y = dot_product(q, k, v, near, for_each) * (scale / near.seen())
+        y = dot_product(q, k, v, near, attend) * (scale / near.seen())
     elif pairwise == "concatenation":
         assert w_f is not None
         own, other = q @ w_f[: q.shape[1], None], k @ w_f[q.shape[1] :]
-        y = concatenation(own, other, v, near, for_each) * (scale / near.seen())
+        y = concatenation(own, other, v, near, attend) * (scale / near.seen())
     elif pairwise == "distance":
-        y = attend(q, k, v, near, scale=-scale, distance=True, for_each=for_each)
+        y = attend(q, k, v, near, scale=-scale, distance=True)
     else:
-        y = attend(q, k, v, near, scale=scale, for_each=for_each)
+        y = attend(q, k, v, near, scale=scale)
     return y.astype(np.float32, copy=False).reshape(*queries.shape[:3], -1)
 
 
 def dot_product(
-    queries: Matrix, keys: Matrix, values: Matrix, near: Neighbours, for_each: ForEach = for_each
+    queries: Matrix,
+    keys: Matrix,
+    values: Matrix,
+    near: Neighbours,
+    attend: Callable[..., Matrix],
 ) -> Matrix:
     """Sum of values times query . key; without windows re-associated, in linear time."""
     if near.radius is None:
         return np.asarray(queries @ (keys.T @ values))
-    return attend(queries, keys, values, near, form=LINEAR, for_each=for_each)
+    return attend(queries, keys, values, near, form=LINEAR)
 
 
 def concatenation(
-    own: Matrix, other: Matrix, values: Matrix, near: Neighbours, for_each: ForEach = for_each
+    own: Matrix,
+    other: Matrix,
+    values: Matrix,
+    near: Neighbours,
+    attend: Callable[..., Matrix],
 ) -> Matrix:
     """Sum of values times ReLU(own + other), `own` (N, 1) of the queries, `other` (M,) of the keys.
 
@@ -100,7 +127,7 @@ def concatenation(
     """
     if near.radius is not None:
         ones = np.ones((len(values), 1), np.float32)
-        return attend(own, ones, values, near, form=RELU, bias=other, for_each=for_each)
+        return attend(own, ones, values, near, form=RELU, bias=other)
     order = np.argsort(-other)
     descending = other[order].astype(np.float64)
     sums = np.zeros((2, len(values) + 1, values.shape[1]))

@@ -50,7 +50,7 @@ def apply(
     from nlm.learned.model import network_for
 
     channels = frames.shape[3]
-    network = network_for(channels, params.weights)
+    network = network_for(channels, params.weights).on(backend)
     step = network.config.channels  # a network for one channel takes each by itself
     denoised = np.empty_like(frames)
     for frame, result in zip(frames, denoised, strict=True):

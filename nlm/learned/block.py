@@ -90,13 +90,15 @@ class NonLocalBlock:
         self.scale = check_scale(scale)
         self.weights = self._initial_weights(np.random.default_rng(0 if rng is None else rng))
 
-    def __call__(self, x: ArrayLike) -> Array:
+    def __call__(self, x: ArrayLike, backend: str = "auto") -> Array:
         """Apply the block.
 
         Parameters
         ----------
         x : array_like, shape (positions..., channels)
             With `ndim` axes of positions.
+        backend : {"auto", "cpu", "gpu"}
+            Where it is computed.
 
         Returns
         -------
@@ -122,6 +124,7 @@ class NonLocalBlock:
             scale=self.scale,
             window=self.window,
             subsample=self.subsample,
+            backend=backend,
         )
         return np.asarray(self._convolve(y, "w_z") + x)
 

@@ -1,0 +1,222 @@
+"""Classical non-local means on the GPU: arrays in, arrays out, as in `cpu.py`.
+
+What is not written for the GPU is the CPU's.
+"""
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from nlm.backends import cpu, gpu_device
+from nlm.backends.cpu import PATCH_SUMS, PATCHWISE, PIXELWISE
+from nlm.backends.cpu_tiles import ForEach, Picture
+from nlm.backends.threads import for_each
+
+log = logging.getLogger(__name__)
+
+THREADS, ROWS = 256, 32  # of a block, see cuda/nlm.cu
+LAYOUTS = ((64, 2), (64, 1), (32, 1))
+"""Columns of a block's tile, and rows of offsets that it takes together: best first."""
+RESERVED = 1024
+"""Bytes of shared memory that the system takes for every block."""
+MOST_VALUES = 4
+"""Channels that are averaged at once; their sums are in registers."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in cpu.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return of_the_cpu(name)
+
+
+@cache
+def of_the_cpu(name: str) -> Any:
+    """What is not written for the GPU, said once."""
+    log.info("%s is not written for the GPU and runs on the CPU", name)
+    return getattr(cpu, name)
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a block of threads takes on, and the shared memory that it needs; see cuda/nlm.cu."""
+
+    form: int
+    half: tuple[int, int]
+    features: int
+    values: int
+    guided: bool
+    columns: int = 64
+    group: int = 2
+    chunk: int = 1
+
+    @property
+    def out(self) -> tuple[int, int]:
+        """Rows and columns of results."""
+        reach = 1 if self.form == PATCHWISE else 0
+        return (
+            ROWS - 2 * reach * self.half[0],
+            self.columns - 2 * (1 + reach) * self.half[1],
+        )
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory."""
+        strips, warps, patchwise = THREADS // self.columns, THREADS // 32, self.form == PATCHWISE
+        field_rows = -(-self.out[0] // strips) * strips + 2 * patchwise * self.half[0]
+        field_columns = -(-self.out[1] // warps) * warps + 2 * (1 + patchwise) * self.half[1]
+        field = field_rows * (field_columns | 1)
+        rows = ROWS + 2 * self.half[0]
+        window = (rows + self.group - 1) * ((self.columns + self.chunk - 1) | 1)
+        planes = self.features + patchwise + self.guided * self.values
+        slack = 2 * self.columns  # idle threads may look beyond the end
+        words = 2 * self.group * field + self.features * rows * self.columns
+        return 4 * (words + planes * window + slack)
+
+    def constants(self) -> tuple[tuple[str, int], ...]:
+        """Macros for the compiler."""
+        return (
+            ("FORM", self.form),
+            ("FEATURES", self.features),
+            ("VALUES", self.values),
+            ("GUIDED", int(self.guided)),
+            ("HALF_Y", self.half[0]),
+            ("HALF_X", self.half[1]),
+            ("COLUMNS", self.columns),
+            ("GROUP", self.group),
+        )
+
+
+def nlm(
+    features: Picture,
+    values: Picture,
+    sigma: float,
+    strength: float,
+    *,
+    patch: tuple[int, int],
+    radius: tuple[int, int],
+    aggregate: bool,
+    for_each: ForEach = for_each,
+) -> Picture:
+    """Non-local means of one picture, see `cpu.nlm`.
+
+    Parameters
+    ----------
+    features, values : ndarray of float32, shape (Y, X, C)
+    sigma, strength : float
+    patch, radius : (int, int)
+    aggregate : bool
+    for_each : callable
+        Told of the work, as one job.
+
+    Returns
+    -------
+    ndarray of float32, shape of `values`
+    """
+    device = gpu_device.device()
+    half = (patch[0] // 2, patch[1] // 2)
+    channels = values.shape[2]
+    largest = Block(
+        PATCHWISE if aggregate else PIXELWISE,
+        half,
+        features.shape[2],
+        min(channels, MOST_VALUES),
+        values is not features or channels > MOST_VALUES,
+    )
+    if fitting(largest, radius, device) is None:
+        log.info("%d channels, patch %s: too much for the GPU, runs on the CPU", channels, patch)
+        options: dict[str, Any] = {"patch": patch, "radius": radius, "aggregate": aggregate}
+        return cpu.nlm(features, values, sigma, strength, **options, for_each=for_each)
+    numbers = weight_numbers(sigma, strength, patch, features.shape[2])
+    out = np.empty(values.shape, np.float32)
+
+    def average(form: int, features: Any, values: Any, patches: Any) -> Any:
+        return _average(form, features, values, patches, half, radius, numbers, device)
+
+    def work(_: None) -> None:
+        compared = device.put(features)
+        patches = average(PATCH_SUMS, compared, compared, compared) if aggregate else compared
+        for part in parts(channels):
+            same = values is features and channels <= MOST_VALUES
+            averaged = compared if same else device.put(np.ascontiguousarray(values[..., part]))
+            form = PATCHWISE if aggregate else PIXELWISE
+            out[..., part] = device.get(average(form, compared, averaged, patches))
+
+    for_each(work, [None])
+    return out
+
+
+def parts(channels: int) -> Iterator[slice]:
+    """Channels, as many at a time as are averaged at once."""
+    for first in range(0, channels, MOST_VALUES):
+        yield slice(first, min(first + MOST_VALUES, channels))
+
+
+def _average(
+    form: int,
+    features: Any,
+    values: Any,
+    patches: Any,
+    half: tuple[int, int],
+    radius: tuple[int, int],
+    numbers: tuple[float, ...],
+    device: gpu_device.Device,
+) -> Any:
+    """One visit to all pairs of patches, in one of the kernel's forms."""
+    height, width = features.shape[:2]
+    guided = form != PATCH_SUMS and values is not features
+    channels = 2 if form == PATCH_SUMS else values.shape[2]
+    block = fitting(Block(form, half, features.shape[2], channels, guided), radius, device)
+    assert block is not None
+    out = device.xp.empty((height, width, channels), np.float32)
+    device.launch(
+        "nlm.cu",
+        "average",
+        block.constants(),
+        (-(-width // block.out[1]), -(-height // block.out[0])),
+        THREADS,
+        (features, values, patches, out, height, width, *radius, block.chunk, *numbers),
+        block.shared,
+    )
+    return out
+
+
+def fitting(block: Block, radius: tuple[int, int], device: gpu_device.Device) -> Block | None:
+    """The block in the layout that suits the card best, with as wide a chunk as there is room for.
+
+    Two blocks should share a multiprocessor; where that cannot be, one has to fit. None: it does
+    not.
+    """
+    pair = device.shared_per_processor // 2 - RESERVED
+    for limit in (min(pair, device.shared_per_block), device.shared_per_block):
+        for columns, group in LAYOUTS:
+            for chunk in range(2 * radius[1] + 1, 0, -1):
+                found = Block(
+                    block.form, block.half, block.features, block.values, block.guided,
+                    columns, group, chunk,
+                )  # fmt: skip
+                if min(found.out) > 0 and found.shared <= limit:
+                    return found
+    return None
+
+
+def weight_numbers(
+    sigma: float, strength: float, patch: tuple[int, int], channels: int
+) -> tuple[float, ...]:
+    """What the kernel needs to turn a sum of squared differences into a weight, a power of two."""
+    pixels = patch[0] * patch[1]
+    size = pixels * channels
+    h2 = (strength * sigma) ** 2
+    cap = size * (2 * sigma**2 + cpu.CUTOFF * h2)
+    crowd = max(1, pixels / 255)  # so that sums of integers stay below 2^31
+    unit, weight_unit = cpu.power_of_two(cap * crowd), cpu.power_of_two(crowd)
+    log2_e = 1 / math.log(2)
+    scale, bias = -log2_e * unit / 2**23 / (size * h2), log2_e * 2 * sigma**2 / h2
+    return (
+        *(scale, bias, unit, unit + cap, weight_unit, 2**23 / weight_unit),
+        *(cpu.SELF_WEIGHT, cpu.SELF_FLOOR),
+    )

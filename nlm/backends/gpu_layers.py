@@ -1,0 +1,147 @@
+"""Layers of a network on the GPU: feature maps and convolutions, as in `cpu_layers.py`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlm.backends import gpu_device
+from nlm.backends.cpu_tiles import ForEach
+
+OUTPUTS, MOST_WARPS = 8, 8
+"""Channels that a warp computes, and warps in a block; see cuda/layers.cu."""
+TILE = (8, 32)
+"""Rows and columns of a map that a block computes."""
+SLICE = 8
+"""Channels of the source that are in shared memory together."""
+
+
+@dataclass
+class FeatureMap:
+    """Channels of a picture.
+
+    Attributes
+    ----------
+    data : array of float32 on the card, shape (channels, Y, X)
+    """
+
+    data: Any
+
+    @classmethod
+    def empty(cls, channels: int, rows: int, columns: int) -> "FeatureMap":
+        """A map of any numbers."""
+        return cls(gpu_device.device().xp.empty((channels, rows, columns), np.float32))
+
+    @property
+    def channels(self) -> int:
+        return int(self.data.shape[0])
+
+    @property
+    def rows(self) -> int:
+        return int(self.data.shape[1])
+
+    @property
+    def columns(self) -> int:
+        return int(self.data.shape[2])
+
+    def copy(self) -> "FeatureMap":
+        """A map of its own with the same numbers."""
+        return FeatureMap(self.data.copy())
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Weights as the kernel reads them.
+
+    Attributes
+    ----------
+    weights : array on the card, shape (groups, inputs, taps, taps, channels of a group)
+    bias : array on the card, shape (groups, channels of a group)
+    channels : int
+        Of the output.
+    step : int
+        1, or 2 to halve the size.
+    """
+
+    weights: Any
+    bias: Any
+    channels: int
+    step: int
+
+    @classmethod
+    def of(
+        cls, weights: NDArray[np.floating], bias: NDArray[np.floating], step: int = 1
+    ) -> "Convolution":
+        """From weights (outputs, inputs, taps, taps) and biases (outputs,)."""
+        outputs, inputs, taps, _ = weights.shape
+        warps = -(-outputs // OUTPUTS)
+        groups = -(-warps // MOST_WARPS)
+        channels = -(-warps // groups) * OUTPUTS
+        full = np.zeros((groups * channels, inputs, taps, taps), np.float32)
+        full[:outputs] = weights
+        full = full.reshape(groups, channels, inputs, taps, taps).transpose(0, 2, 3, 4, 1)
+        full_bias = np.zeros((groups, channels), np.float32)
+        full_bias.reshape(-1)[:outputs] = bias
+        put = gpu_device.device().put
+        return cls(put(np.ascontiguousarray(full)), put(full_bias), outputs, step)
+
+
+def convolve(
+    source: FeatureMap,
+    layer: Convolution,
+    for_each: ForEach,
+    *,
+    rectify: bool = False,
+    residual: FeatureMap | None = None,
+    out: FeatureMap | None = None,
+    place: tuple[int, int] | None = None,
+) -> FeatureMap:
+    """Convolve a map as `cpu_layers.convolve` does; `for_each` has nothing to share out."""
+    rows, columns = source.rows // layer.step, source.columns // layer.step
+    if out is None:
+        out = FeatureMap.empty(layer.channels, rows, columns)
+    groups, inputs, taps, _, channels = layer.weights.shape
+    warps = channels // OUTPUTS
+    spread, (y, x) = (1, (0, 0)) if place is None else (2, place)
+    target, added = out.data, out.data if residual is None else residual.data
+
+    gpu_device.device().launch(
+        "layers.cu",
+        "convolve",
+        (("TAPS", taps), ("STEP", layer.step), ("WARPS", warps)),
+        (-(-columns // TILE[1]), -(-rows // TILE[0]), groups),
+        32 * warps,
+        (
+            *(source.data, layer.weights, layer.bias, added, target),
+            *(inputs, layer.channels, source.rows, source.columns, rows, columns),
+            *(*target.shape[1:], spread, y, x, int(rectify), int(residual is not None)),
+        ),
+        shared_bytes(taps, layer.step, channels),
+    )
+    return out
+
+
+def shared_bytes(taps: int, step: int, channels: int) -> int:
+    """Shared memory for a slice of the source and of the weights."""
+    rows, columns = ((side - 1) * step + taps for side in TILE)
+    return 4 * SLICE * (rows * (-(-columns // 4) * 4) + taps * taps * channels)
+
+
+def unshuffle(picture: NDArray[np.float32], level: NDArray[np.float32]) -> FeatureMap:
+    """Every 2 x 2 pixels as channels (C, dy, dx), and the level's mean as the last one."""
+    rows, columns, colours = picture.shape
+    h = FeatureMap.empty(4 * colours + 1, rows // 2, columns // 2)
+    put = gpu_device.device().put
+    pixels = put(picture).reshape(rows // 2, 2, columns // 2, 2, colours)
+    h.data[:-1].reshape(colours, 2, 2, *h.data.shape[1:])[...] = pixels.transpose(4, 1, 3, 0, 2)
+    h.data[-1] = put(level).reshape(rows // 2, 2, columns // 2, 2).mean((1, 3))
+    return h
+
+
+def shuffle(h: FeatureMap) -> NDArray[np.float32]:
+    """Channels (C, dy, dx) as 2 x 2 pixels: a picture (Y, X, C)."""
+    shape = (2 * h.rows, 2 * h.columns, h.channels // 4)
+    parts = h.data.reshape(-1, 2, 2, h.rows, h.columns).transpose(3, 1, 4, 2, 0)
+    device = gpu_device.device()
+    return np.asarray(device.get(device.xp.ascontiguousarray(parts.reshape(shape))))

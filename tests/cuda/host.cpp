@@ -1,0 +1,113 @@
+// A .cu file on the CPU: threads are fibres, a barrier hands over to the next.
+//
+// Compile with -DSOURCE='"file.cu"' -DKERNEL=name. Every block runs its threads one by one, each up
+// to its next barrier, in ascending or descending order: code that lacks a barrier fails in one of
+// the two. Shared memory begins as NaN, and what is written beyond its end is found out.
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include <utility>
+
+struct Position {
+    unsigned x = 1, y = 1, z = 1;
+};
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+
+static Position threadIdx, blockIdx, blockDim, gridDim;
+constexpr int SHARED = 1 << 16, GUARD = 64;
+alignas(16) float shared[SHARED + GUARD];
+
+namespace host {
+constexpr int THREADS = 1024, STACK = 1 << 16;
+ucontext_t scheduler, fibres[THREADS];
+bool done[THREADS];
+char stacks[THREADS][STACK];
+unsigned current;
+float exchanged[THREADS];
+
+void barrier() { swapcontext(&fibres[current], &scheduler); }
+}  // namespace host
+
+#define __global__
+#define __device__ static inline
+#define __shared__
+#define __launch_bounds__(...)
+#define __syncthreads() host::barrier()
+
+static inline unsigned __float_as_uint(float x) {
+    unsigned bits;
+    memcpy(&bits, &x, 4);
+    return bits;
+}
+
+static inline float __shfl_xor_sync(unsigned, float value, int mask) {
+    host::exchanged[threadIdx.x] = value;
+    host::barrier();
+    float other = host::exchanged[threadIdx.x ^ mask];
+    host::barrier();
+    return other;
+}
+
+static inline int min(int a, int b) { return a < b ? a : b; }
+static inline int max(int a, int b) { return a > b ? a : b; }
+
+#include SOURCE
+
+template <class... A, size_t... I>
+static void call(void (*kernel)(A...), void** arguments, std::index_sequence<I...>) {
+    kernel(*(A*)arguments[I]...);
+}
+
+template <class... A>
+static void call(void (*kernel)(A...), void** arguments) {
+    call(kernel, arguments, std::index_sequence_for<A...>());
+}
+
+static void** arguments_of_all;
+
+static void fibre() {
+    call(KERNEL, arguments_of_all);
+    host::done[host::current] = true;
+}
+
+// 0: well; 1: shared memory was overrun; 2: threads do not meet at the same barriers.
+static int run_block(unsigned threads, unsigned words, bool reverse) {
+    for (unsigned k = 0; k < SHARED + GUARD; k++) shared[k] = NAN;
+    for (unsigned k = 0; k < threads; k++) {
+        getcontext(&host::fibres[k]);
+        host::fibres[k].uc_stack.ss_sp = host::stacks[k];
+        host::fibres[k].uc_stack.ss_size = host::STACK;
+        host::fibres[k].uc_link = &host::scheduler;
+        makecontext(&host::fibres[k], fibre, 0);
+        host::done[k] = false;
+    }
+    for (unsigned finished = 0; finished == 0;) {
+        for (unsigned n = 0; n < threads; n++) {
+            host::current = threadIdx.x = reverse ? threads - 1 - n : n;
+            threadIdx.y = threadIdx.z = 0;
+            swapcontext(&host::scheduler, &host::fibres[host::current]);
+            finished += host::done[host::current];
+        }
+        if (finished != 0 && finished != threads) return 2;
+    }
+    for (unsigned k = words; k < words + GUARD; k++)
+        if (!isnan(shared[k])) return 1;
+    return 0;
+}
+
+extern "C" int run(void** arguments, const unsigned* grid, unsigned threads, unsigned shared_bytes,
+                   int reverse) {
+    arguments_of_all = arguments;
+    gridDim = {grid[0], grid[1], grid[2]};
+    blockDim = {threads, 1, 1};
+    for (blockIdx.z = 0; blockIdx.z < grid[2]; blockIdx.z++)
+        for (blockIdx.y = 0; blockIdx.y < grid[1]; blockIdx.y++)
+            for (blockIdx.x = 0; blockIdx.x < grid[0]; blockIdx.x++)
+                if (int error = run_block(threads, shared_bytes / 4, reverse)) return error;
+    return 0;
+}

@@ -1,0 +1,88 @@
+"""The .cu files: they compile for every generation of cards, spill nothing, and are shipped."""
+
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from nlm.backends import gpu_device
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(gpu_device.SOURCES.glob("*.cu"))
+ARCHITECTURES = (75, 80, 90, 100)
+FORMS = [  # beside the defaults
+    ("nlm.cu", {"FORM": 0, "FEATURES": 4, "VALUES": 4, "HALF": 5}),
+    ("nlm.cu", {"FORM": 1, "FEATURES": 3, "VALUES": 2, "HALF": 2}),
+    ("nlm.cu", {"FORM": 2, "FEATURES": 3, "VALUES": 3, "HALF": 3}),
+    ("nlm.cu", {"FORM": 2, "FEATURES": 3, "VALUES": 3, "HALF": 2, "COLUMNS": 32, "GROUP": 1}),
+    ("layers.cu", {"TAPS": 2, "STEP": 2, "WARPS": 8}),
+    ("attention.cu", {"FORM": 0, "DISTANCE": 1, "WINDOWED": 1}),
+]
+
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+
+
+def spills(source, architectures, defines, folder):
+    """What nvcc says of spilled registers, one line for each architecture."""
+    targets = (f"-gencode=arch=compute_{one},code=sm_{one}" for one in architectures)
+    options = ("-fatbin", "-Xptxas", "-v", "-Werror", "all-warnings", *gpu_device.OPTIONS)
+    done = subprocess.run(
+        ["nvcc", *options, *targets, *defines, source, "-o", folder / "code.fatbin"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return [line.strip() for line in done.stderr.splitlines() if "spill" in line]
+
+
+NONE = "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"
+
+
+def test_there_are_sources():
+    assert {path.name for path in SOURCES} == {"nlm.cu", "layers.cu", "attention.cu"}
+
+
+@needs_nvcc
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_every_file_compiles_on_its_own_without_spills(source, tmp_path):
+    listed = subprocess.run(["nvcc", "--list-gpu-arch"], capture_output=True, text=True).stdout
+    known = [one for one in ARCHITECTURES if f"compute_{one}" in listed.split()]
+    if not known:
+        pytest.skip("this nvcc knows none of these cards")
+    assert spills(source, known, [], tmp_path) == [NONE] * len(known)
+
+
+@needs_nvcc
+@pytest.mark.parametrize(("source", "constants"), FORMS)
+def test_every_form_compiles_without_spills(source, constants, tmp_path):
+    if "HALF" in constants:
+        half = constants["HALF"]
+        constants = {"GUIDED": 0, "COLUMNS": 64, "GROUP": 2, **constants}
+        constants |= {"HALF_Y": half, "HALF_X": half}
+    defines = [f"-D{name}={value}" for name, value in constants.items()]
+    assert spills(gpu_device.SOURCES / source, [90], defines, tmp_path) == [NONE]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("architecture", ARCHITECTURES if shutil.which("nvcc") is None else [90])
+def test_nvrtc_compiles_every_file(source, architecture):
+    nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="CuPy is not installed")
+    try:
+        program = nvrtc.createProgram(source.read_text(), source.name, (), ())
+    except RuntimeError:
+        pytest.skip("NVRTC is not installed")
+    nvrtc.compileProgram(program, (*gpu_device.OPTIONS, f"-arch=sm_{architecture}"))
+    assert len(nvrtc.getCUBIN(program)) > 10_000
+    nvrtc.destroyProgram(program)
+
+
+def test_sources_are_in_the_wheel():
+    """Setuptools takes data beside the packages it is told of, by pattern."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = [ROOT / name.replace(".", "/") for name in settings["packages"] if name != "nlm_cli"]
+    patterns = settings["package-data"]["*"]
+    shipped = {path for one in folders for pattern in patterns for path in one.glob(pattern)}
+    assert SOURCES
+    assert set(SOURCES) <= shipped
