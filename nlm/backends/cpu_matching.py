@@ -23,7 +23,12 @@ def mismatch(width: int) -> tuple[Callable, types.Type]:
     as many columns further right as `vectors` vectors hold.
     """
     ops = simd(width)
-    load_from, store_from, splat, registers = ops.load_from, ops.store_from, ops.splat, ops.registers
+    load_from, store_from, splat, registers = (
+        ops.load_from,
+        ops.store_from,
+        ops.splat,
+        ops.registers,
+    )
 
     def kernel(here, there, blocks, sums, count, rows, vectors, stride):
         for block in range(count):
