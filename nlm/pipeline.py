@@ -128,6 +128,10 @@ def denoise_file(
                 f"{result.input}: is a clip; a guide, a sigma map and --stack volume are for "
                 "pictures"
             )
+        if info.clip and getattr(params, "temporal_radius", 0):
+            params = registry.parameters(
+                settings.method, settings.preset, settings.parameters, clip=True
+            )
         guided = guides(settings.guide, info, settings.max_pixels)
         known = sigma_plans(settings.sigma_map, info, settings.max_pixels)
         if dry_run:

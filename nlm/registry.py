@@ -93,6 +93,10 @@ class Filter:
         ``stream(frames, sigma, params, backend)``: the frames of one scene, each a tuple of planes,
         and the noise level of each plane; gives the same frames denoised, in order, and holds only
         those that its window needs. None = every frame and plane goes through `apply`.
+    clip_params : type or None
+        Parameters that `stream` is given: of the same names as `params`, with other defaults.
+    clip_presets : mapping
+        Presets of these.
     reference : bool
         Somebody else's filter, offered for comparison.
     requires : str or None
@@ -115,6 +119,8 @@ class Filter:
     tolerance: float = 1e-6
     constant: float = 1e-6
     stream: "Stream | None" = None
+    clip_params: type[Params] | None = None
+    clip_presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference: bool = False
     requires: str | None = None
     clips: bool = False
@@ -168,11 +174,15 @@ def get(name: str) -> Filter:
 
 
 def parameters(
-    method: str, preset: str | None, overrides: Mapping[str, Any], volume: bool = False
+    method: str,
+    preset: str | None,
+    overrides: Mapping[str, Any],
+    volume: bool = False,
+    clip: bool = False,
 ) -> Params:
     """A filter's parameters: its defaults, then the preset's, then those given by hand.
 
-    Presets for volumes are others than those for pictures.
+    Presets for volumes and clips are others than those for pictures.
 
     Raises
     ------
@@ -190,6 +200,10 @@ def parameters(
         )
     if preset is not None and preset not in PRESETS:
         raise UsageError(f"unknown preset {preset!r}; available: {', '.join(PRESETS)}")
-    presets = chosen.volume.presets if volume and chosen.volume else chosen.presets
+    params, presets = chosen.params, chosen.presets
+    if volume and chosen.volume:
+        presets = chosen.volume.presets
+    elif clip and chosen.clip_params:
+        params, presets = chosen.clip_params, chosen.clip_presets
     base = presets.get(preset, {}) if preset else {}
-    return chosen.params(**{**base, **overrides})
+    return params(**{**base, **overrides})

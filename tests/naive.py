@@ -202,3 +202,63 @@ def _ridge(values: np.ndarray, told: np.ndarray, share: float) -> tuple[np.ndarr
     mean = values.mean() - 10
     weights = 1 / np.clip((gain**2).sum(axis=1), 1 / count, 1)
     return mean + gain @ (values - mean), weights
+
+
+def clip(
+    frames: list[np.ndarray],
+    moves: list[tuple[int, int]],
+    values: int,
+    strength: float,
+    patch: int,
+    cell: int,
+    radius: int,
+    self_floor: float = 1e-2,
+) -> np.ndarray:
+    """Non-local means in spacetime of the first of some frames (Y, X, C) of noise level 1.
+
+    Patches of the first frame that begin at multiples of `cell` are averaged with all patches of
+    every frame within `radius` of their place there, which has moved; of the last channels.
+    """
+    margin = 2 * patch + radius + max(abs(m) for move in moves for m in move)
+    f = [
+        np.pad(
+            frame.astype(np.float64), [(margin + patch, margin + patch)] * 2 + [(0, 0)], "reflect"
+        )
+        for frame in frames
+    ]
+    rows, columns = f[0].shape[:2]
+    begins = np.zeros((rows, columns))
+    begins[(margin + patch) % cell :: cell, (margin + patch) % cell :: cell] = 1
+    offsets = [
+        (k, move[0] + dy, move[1] + dx)
+        for k, move in enumerate(moves)
+        for dy in range(-radius, radius + 1)
+        for dx in range(-radius, radius + 1)
+        if (k, dy, dx) != (0, 0, 0)
+    ]
+
+    def there(k: int, dy: int, dx: int) -> np.ndarray:
+        return np.roll(f[k], (-dy, -dx), axis=(0, 1))
+
+    def over_patch(x: np.ndarray, sign: int) -> np.ndarray:
+        for axis in (0, 1):
+            x = sum(np.roll(x, sign * q, axis=axis) for q in range(patch))
+        return x
+
+    def weight(offset: tuple[int, int, int]) -> np.ndarray:
+        distance = over_patch(np.mean((f[0] - there(*offset)) ** 2, axis=2), -1) / patch**2
+        return begins * np.exp(-np.maximum(distance - 2, 0) / strength**2)
+
+    largest, mass = np.full((rows, columns), self_floor), np.zeros((rows, columns))
+    for offset in offsets:
+        mass += weight(offset)
+        largest = np.maximum(largest, weight(offset))
+    share = begins / (mass + largest)
+    denominator = over_patch(largest * share, 1)
+    numerator = denominator[..., None] * f[0][..., -values:]
+    for offset in offsets:
+        w = over_patch(weight(offset) * share, 1)
+        numerator += w[..., None] * there(*offset)[..., -values:]
+        denominator += w
+    inner = slice(margin + patch, -margin - patch)
+    return (numerator / denominator[..., None])[inner, inner]

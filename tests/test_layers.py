@@ -16,6 +16,7 @@ LAYERS = [  # each may import from its own row and those below
     {"nlm.settings", "nlm.arrays", "nlm.compat", "nlm.clip", "nlm.planes"},
     {"nlm.inputs"},
     {"nlm.filters"},
+    {"nlm.spacetime"},
     {"nlm.registry"},
     {"nlm.learned"},
     {

