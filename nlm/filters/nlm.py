@@ -13,7 +13,7 @@ doi:10.1109/CVPR.2005.38; patchwise aggregation: "Non-Local Means Denoising", IP
 doi:10.5201/ipol.2011.bcm_nlm.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -164,12 +164,7 @@ def best_strength(patch_size: int, sigma: float) -> float:
 def apply(
     frames: "NDArray[np.float32]", sigma: float, params: NlmParams, backend: "Backend"
 ) -> "NDArray[np.float32]":
-    import numpy as np
-
-    params = params.at(sigma)
-    colour = frames.shape[3] == 3 and params.strength_chroma is not None
-    denoise = denoise_colour if colour else denoise_jointly
-    return np.stack([denoise(frame, sigma, params, backend) for frame in frames])
+    return _denoised(frames, frames, sigma, sigma, params, backend)
 
 
 def apply_guided(
@@ -180,17 +175,7 @@ def apply_guided(
     guide: Guide,
 ) -> "NDArray[np.float32]":
     """The strength is relative to the picture's noise, what is forgiven is the guide's."""
-    import numpy as np
-
-    params = params.at(sigma)
-    own = max(guide.sigma, sigma * FAINT)
-    strength = (params.strength or 1) * sigma / own
-    denoised = np.empty_like(frames)
-    for features, frame, result in zip(guide.frames, frames, denoised, strict=True):
-        result[...] = means(features, frame, own, strength, params, backend)
-        if params.refine:
-            result[...] = refine(frame, result, sigma, frame.shape[2], backend)
-    return denoised
+    return _denoised(frames, guide.frames, sigma, max(guide.sigma, sigma * FAINT), params, backend)
 
 
 def apply_volume(
@@ -226,34 +211,58 @@ def stream(
     return spacetime.denoise(frames, sigma, search, backend)
 
 
-def denoise_jointly(
-    frame: "Picture", sigma: float, params: NlmParams, backend: "Backend"
-) -> "Picture":
-    """One weight for all channels of a pair of pixels."""
-    denoised = means(frame, frame, sigma, params.strength, params, backend)
-    return refine(frame, denoised, sigma, frame.shape[2], backend) if params.refine else denoised
+def _denoised(
+    frames: "NDArray[np.float32]",
+    guides: "NDArray[np.float32]",
+    sigma: float,
+    guide_sigma: float,
+    params: NlmParams,
+    backend: "Backend",
+) -> "NDArray[np.float32]":
+    """Frames denoised with weights from their guides, often the frames themselves."""
+    import numpy as np
+
+    params = params.at(sigma)
+    strengths = [
+        one and one * sigma / guide_sigma for one in (params.strength, params.strength_chroma)
+    ]
+    colour = frames.shape[3] == guides.shape[3] == 3 and params.strength_chroma is not None
+    denoised = np.empty_like(frames)
+    for frame, guide, result in zip(frames, guides, denoised, strict=True):
+        guide = frame if guides is frames else guide
+        if colour:
+            result[...] = average_colour(frame, guide, guide_sigma, strengths, params, backend)
+        else:
+            result[...] = means(guide, frame, guide_sigma, strengths[0], params, backend)
+        if params.refine:
+            result[...] = refine(frame, result, sigma, backend)
+    return denoised
 
 
-def denoise_colour(
-    frame: "Picture", sigma: float, params: NlmParams, backend: "Backend"
+def average_colour(
+    frame: "Picture",
+    guide: "Picture",
+    sigma: float,
+    strengths: Sequence[float | None],
+    params: NlmParams,
+    backend: "Backend",
 ) -> "Picture":
     """Luma and chroma with weights and strengths of their own."""
     import numpy as np
 
     from nlm.noise.colour import from_opponent, to_opponent
 
-    opponent = to_opponent(frame)
-    denoised = np.empty_like(opponent)
-    for part, strength, shares in (
-        (slice(0, 1), params.strength, (1.0, CHROMA_IN_LUMA, CHROMA_IN_LUMA)),
-        (slice(1, 3), params.strength_chroma, (LUMA_IN_CHROMA, 1.0, 1.0)),
-    ):
-        scale = np.array(shares, np.float32)
+    values = to_opponent(frame)
+    features = values if guide is frame else to_opponent(guide)
+    denoised = np.empty_like(values)
+    parts = (slice(0, 1), slice(1, 3))
+    shares = ((1.0, CHROMA_IN_LUMA, CHROMA_IN_LUMA), (LUMA_IN_CHROMA, 1.0, 1.0))
+    for part, strength, share in zip(parts, strengths, shares, strict=True):
+        scale = np.array(share, np.float32)
         level = sigma * float(np.sqrt(np.mean(scale**2)))
-        features, values = opponent * scale, opponent[..., part]
-        denoised[..., part] = means(features, values, level, strength, params, backend)
-    if params.refine:
-        denoised = refine(opponent, denoised, sigma, 1, backend)
+        denoised[..., part] = means(
+            features * scale, values[..., part], level, strength, params, backend
+        )
     return from_opponent(denoised)
 
 
@@ -280,14 +289,17 @@ def means(
     return denoised
 
 
-def refine(
-    noisy: "Picture", pilot: "Picture", sigma: float, matched: int, backend: "Backend"
-) -> "Picture":
+def refine(noisy: "Picture", pilot: "Picture", sigma: float, backend: "Backend") -> "Picture":
     """Denoise groups of patches that the pilot finds alike, twice: the first time by what the
     noisy patches say of each other, then, with that as the pilot, by a Wiener filter.
     """
+    from nlm.noise.colour import from_opponent, to_opponent
+
     if min(noisy.shape[:2]) < SMALLEST:
         return pilot
+    colour = noisy.shape[2] == 3
+    if colour:
+        noisy, pilot = to_opponent(noisy), to_opponent(pilot)
     collaborate, groups = backend.kernels.collaborate, backend.kernels.Groups
     first = groups(patch=9, members=18, step=4, radius=18, by_pixels=False)
     if sigma < STRONG:
@@ -300,11 +312,11 @@ def refine(
             pilot,
             sigma,
             group,
-            matched=matched,
+            matched=1 if colour else noisy.shape[2],
             from_pilot=from_pilot,
             for_each=backend.for_each,
         )
-    return pilot
+    return from_opponent(pilot) if colour else pilot
 
 
 FILTER = Filter(
