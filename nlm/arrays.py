@@ -153,7 +153,7 @@ def apply(
 
 
 def warm_up() -> list[str]:
-    """Compile what nlm's filters need for pictures and clips, gray and colour; tells their names."""
+    """Compile what nlm's filters need, gray and colour, pictures and clips; tells their names."""
     place = backends.choose("cpu")
     plane, colour = (np.zeros((64, 64, channels), np.float32) for channels in (1, 3))
     own = [method for method in registry.methods() if not registry.get(method).reference]
@@ -162,8 +162,7 @@ def warm_up() -> list[str]:
             denoise(picture, 0.1, method, channel_axis=-1)
         if stream := registry.get(method).stream:
             params = registry.parameters(method, "balanced", {}, clip=True)
-            for planes in ((colour,), (plane, plane, plane)):
-                list(stream([planes] * 2, (0.1,) * len(planes), params, place))
+            list(stream([(plane, plane, plane)] * 2, (0.1,) * 3, params, place))
     return own
 
 

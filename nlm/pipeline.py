@@ -128,7 +128,7 @@ def denoise_file(
                 f"{result.input}: is a clip; a guide, a sigma map and --stack volume are for "
                 "pictures"
             )
-        if info.clip and getattr(params, "temporal_radius", 0):
+        if info.clip and getattr(params, "temporal_radius", None):
             given = (settings.method, settings.preset, settings.parameters)
             params = registry.parameters(*given, clip=True)
         guided = guides(settings.guide, info, settings.max_pixels)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
 from nlm.backends.cpu import SELF_FLOOR
-from nlm.backends.cpu_tiles import ForEach, aligned_areas, reflected
 from nlm.backends.cpu_motion import Pyramid, follow
+from nlm.backends.cpu_tiles import ForEach, aligned_areas, reflected
 from nlm.backends.threads import for_each
 
 TILE_ROWS = 16
