@@ -2,8 +2,8 @@
 
 For every patch, alike ones are searched for in a window of its own frame and of those up to
 `temporal_radius` before and after it, which lies where the patch's surroundings have moved to. At
-the ends of a clip there are fewer. Colours of RGB are compared jointly. Of YUV, luma is compared by
-itself, and chroma jointly with luma brought to its grid.
+the ends of a clip there are fewer. Luma is compared by itself, chroma jointly with luma, which is
+brought to its grid; RGB is taken to a luma/chroma space for it.
 
 A. Buades, B. Coll, J.-M. Morel, "Nonlocal image and movie denoising", IJCV 2008,
 doi:10.1007/s11263-007-0052-1 (averaging over frames without motion); patchwise aggregation:
@@ -12,12 +12,14 @@ doi:10.5201/ipol.2011.bcm_nlm.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends import Backend
 from nlm.backends.cpu_clip import Clip, Geometry
+from nlm.noise.colour import from_opponent, to_opponent
 
 Picture = NDArray[np.float32]
 Planes = tuple[Picture, ...]
@@ -32,12 +34,12 @@ class Search:
     patch_size : int
         Side of a patch in pixels; multiples of 3 are several times as fast as other sides.
     search_radius : int
-        Reach of the window in every frame, in pixels of the plane; for the chroma of YUV, which is
-        smoother, one pixel more.
+        Reach of the window in every frame, in pixels of the plane; for chroma, which is smoother,
+        one pixel more.
     temporal_radius : int
         Frames before and after that are searched.
     strength, strength_chroma : float
-        h / sigma for gray, RGB and luma, and for the chroma of YUV.
+        h / sigma for gray and luma, and for chroma.
     """
 
     patch_size: int
@@ -55,8 +57,8 @@ def denoise(
     Parameters
     ----------
     frames : iterable of tuple of ndarray
-        Planes of each frame, float32 (Y, X, C), full scale 1.0, finite: one of any number of
-        channels, or luma and two of chroma, (Y, X, 1) and (y, x, 1), as subsampled.
+        Planes of each frame, float32 (Y, X, C), full scale 1.0, finite: one of RGB or any
+        other number of channels, or luma (Y, X, 1) and chroma, (y, x, 1) twice, as subsampled.
     sigmas : sequence of float
         Noise level of each plane, more than 0, as a fraction of full scale.
     search : Search
@@ -67,6 +69,27 @@ def denoise(
     tuple of ndarray
         The frames, in order. No more than ``2 * temporal_radius + 1`` are held.
     """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        return
+    clip = chain([first], frames)
+    if len(first) == 1 and first[0].shape[2] == 3:
+        apart = (_luma_chroma(rgb) for (rgb,) in clip)
+        for planes in _averaged(apart, 3 * tuple(sigmas), search, backend):
+            yield (from_opponent(np.concatenate(planes, axis=2)),)
+    else:
+        yield from _averaged(clip, sigmas, search, backend)
+
+
+def _luma_chroma(rgb: Picture) -> Planes:
+    opponent = to_opponent(rgb)
+    return tuple(opponent[..., c : c + 1] for c in range(3))
+
+
+def _averaged(
+    frames: Iterable[Planes], sigmas: Sequence[float], search: Search, backend: Backend
+) -> Iterator[Planes]:
     reach = search.temporal_radius
     slots = 2 * reach + 1
     layers: list[_Layer] = []

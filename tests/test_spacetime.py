@@ -130,6 +130,13 @@ class TestQuality:
         flicker = [np.abs(np.diff(np.stack(one), axis=0)).mean() for one in (still, moving)]
         assert flicker[1] < flicker[0] / 2
 
+    def test_colours_of_rgb_help_each_other(self):
+        clean = np.stack([texture(96, 120), texture(96, 120, 1), texture(96, 120)], axis=2)
+        frames = [noisy(clean, SIGMA, k) for k in range(4)]
+        still = [nlm.denoise(frame, SIGMA, channel_axis=-1) for frame in frames]
+        moving = [out[0] for out in stream([(frame,) for frame in frames])]
+        assert psnr(moving, [clean] * 4) > psnr(still, [clean] * 4) + 1
+
     @pytest.mark.parametrize("speed", [1, 7, 13])
     def test_search_follows_a_pan(self, speed):
         clean = panning(5, speed)

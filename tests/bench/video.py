@@ -66,7 +66,7 @@ def with_noise(clip: Clip, sigma: float) -> Clip:
 
 
 def spacetime(planes: list, sigmas: tuple, threads: int, **given: float) -> Iterator:
-    params = registry.parameters("nlm", "balanced", given)
+    params = registry.parameters("nlm", "balanced", given, clip=True)
     return registry.get("nlm").stream(planes, sigmas, params, backends.choose("cpu", threads))
 
 
