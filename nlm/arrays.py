@@ -166,8 +166,7 @@ def warm_up() -> list[str]:
             denoise(picture, 0.1, method, channel_axis=-1)
         if stream := registry.get(method).stream:
             params = registry.parameters(method, "balanced", {}, clip=True)
-            for planes in ((colour,), (plane, plane, plane)):
-                list(stream([planes] * 2, (0.1,) * len(planes), params, place))
+            list(stream([(plane, plane, plane)] * 2, (0.1,) * 3, params, place))
     return own
 
 

@@ -22,6 +22,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,6 @@ import numpy as np
 import nlm
 from nlm import backends, registry
 from nlm.backends.compiled import machine
-from tests.bench.filters import installed
 
 STILL = 0.5 / 255
 END = 2
@@ -112,7 +112,7 @@ def quality(path: Path, sigma: float, count: int, threads: int) -> list[dict]:
         "nlm, single frames": single(noisy, sigma, threads),
         "nlm, spacetime": ours(noisy, sigma, threads),
     }
-    if installed("cv2"):
+    if find_spec("cv2"):
         tries = [opencv_multi(noisy, 255 * sigma * k) for k in (0.5, 0.7, 0.9, 1.1, 1.3)]
         results["OpenCV Multi 7/21, 5 frames"] = max(tries, key=lambda one: psnr(one, clean))
     return [
