@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 
 from nlm.backends import Backend
 from nlm.backends.cpu_clip import Clip, Geometry
-from nlm.noise.colour import from_opponent, to_opponent
+from nlm.noise import estimate, from_opponent, to_opponent
+
+LEAST_SHARE = 1 / 64
+"""A colour channel has at least this share of the noise level."""
 
 Picture = NDArray[np.float32]
 Planes = tuple[Picture, ...]
@@ -76,7 +79,8 @@ def denoise(
     clip = chain([first], frames)
     if len(first) == 1 and first[0].shape[2] == 3:
         apart = (_luma_chroma(rgb) for (rgb,) in clip)
-        for planes in _averaged(apart, 3 * tuple(sigmas), search, backend):
+        levels = _luma_chroma_levels(first[0], sigmas[0])
+        for planes in _averaged(apart, levels, search, backend):
             yield (from_opponent(np.concatenate(planes, axis=2)),)
     else:
         yield from _averaged(clip, sigmas, search, backend)
@@ -85,6 +89,16 @@ def denoise(
 def _luma_chroma(rgb: Picture) -> Planes:
     opponent = to_opponent(rgb)
     return tuple(opponent[..., c : c + 1] for c in range(3))
+
+
+def _luma_chroma_levels(rgb: Picture, sigma: float) -> tuple[float, ...]:
+    """Noise levels that amount to `sigma`, shared out as the noise is: not all of it is white."""
+    found = estimate(rgb)
+    if found.sigma_channels is None or not found.sigma:
+        return (sigma,) * 3
+    return tuple(
+        sigma * max(channel / found.sigma, LEAST_SHARE) for channel in found.sigma_channels
+    )
 
 
 def _averaged(

@@ -137,6 +137,13 @@ class TestQuality:
         moving = [out[0] for out in stream([(frame,) for frame in frames])]
         assert psnr(moving, [clean] * 4) > psnr(still, [clean] * 4) + 1
 
+    def test_noise_common_to_all_colours_goes(self):
+        clean = [texture(96, 120)] * 4
+        gray = [noisy(frame, SIGMA, k) for k, frame in enumerate(clean)]
+        coloured = list(stream([(np.stack([frame] * 3, axis=2),) for frame in gray]))
+        in_rgb = [out[0].mean(axis=2) for out in coloured]
+        assert psnr(in_rgb, clean) > psnr(denoised(gray), clean) - 0.5
+
     @pytest.mark.parametrize("speed", [1, 7, 13])
     def test_search_follows_a_pan(self, speed):
         clean = panning(5, speed)
