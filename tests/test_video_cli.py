@@ -94,7 +94,7 @@ def test_a_part(run_nlm, clip, tmp_path):
         (["--crf", "99"], b"0 to 63"),
         (["--fps", "0"], b"above 0"),
         (["--lossless", "--crf", "3"], b"exclude each other"),
-        (["--stack", "volume"], b"pages"),
+        (["--stack", "volume"], b"pictures"),
         (["--codec", "nonsense"], b"--codec nonsense is not known"),
     ],
 )

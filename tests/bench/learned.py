@@ -14,6 +14,7 @@ import platform
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from nlm.backends.compiled import machine
 from nlm.backends.threads import for_each
 from nlm.learned import weights
 from nlm.learned.model import NlNet
-from tests.bench.filters import installed
 
 SIGMA = 0.1
 Run = Callable[[], np.ndarray]
@@ -104,7 +104,7 @@ def runs_of(path: Path, picture: np.ndarray, threads: int) -> dict[str, Run]:
     runs: dict[str, Run] = {
         "nlm": lambda: net.denoise(picture[..., None], SIGMA, share)[..., 0],
     }
-    if installed("torch"):
+    if find_spec("torch"):
         import torch
 
         torch.set_num_threads(threads)
@@ -112,7 +112,7 @@ def runs_of(path: Path, picture: np.ndarray, threads: int) -> dict[str, Run]:
         if not config.estimates:
             runs["PyTorch, channels last"] = in_pytorch(path, picture, True)
             runs["PyTorch, channels first"] = in_pytorch(path, picture, False)
-            if installed("onnxruntime"):
+            if find_spec("onnxruntime"):
                 runs["onnxruntime"] = in_onnxruntime(path, picture, threads)
         runs["FFDNet's layers, PyTorch"] = ffdnet_layers(picture)
     return runs
