@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nlm import scenes
+from nlm.backends import Backend
 from nlm.clip import denoise_clip
 from nlm.noise import Plan
 from nlm.registry import Filter
@@ -104,7 +105,7 @@ class TestClip:
 
     def run(self, clip, chosen, judge, seen=None):
         planes = ((luma, luma[::2, ::2]) for luma in clip)
-        return list(denoise_clip(planes, chosen, chosen.params(), judge, None, None, seen))
+        return list(denoise_clip(planes, chosen, chosen.params(), judge, Backend(), None, seen))
 
     def test_each_scene_goes_through_stream_with_its_own_levels(self, one, other):
         chosen, calls = self.recorder()
