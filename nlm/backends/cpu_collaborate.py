@@ -51,10 +51,6 @@ class Groups:
     radius: int
     by_pixels: bool
 
-    @property
-    def reach(self) -> int:
-        return 2 * (self.radius + self.patch)
-
 
 def collaborate(
     noisy: Picture,

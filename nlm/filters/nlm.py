@@ -54,6 +54,7 @@ FAINT = 1 / 64
 SMALLEST = 16
 """Pictures with a shorter side than this have no groups of patches to refine."""
 REACH_OF_REFINING = 108
+"""Pixels; each of the two rounds in `refine` reaches twice its radius and patch, 54 at most."""
 
 
 @dataclass(frozen=True)
