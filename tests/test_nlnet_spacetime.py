@@ -173,6 +173,16 @@ class TestFrames:
             alone = denoised([frame[..., c : c + 1] for frame in frames], net, 1)
             assert np.array_equal(whole[..., c], np.stack(alone)[..., 0])
 
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (2, 3), (9, 8)])
+    def test_small_frames(self, net, shape):
+        frames = [noisy(np.full((*shape, 1), 0.5), SIGMA, k) for k in range(3)]
+        results = denoised(frames, net, 2)
+        assert [one.shape for one in results] == [(*shape, 1)] * 3
+        assert np.isfinite(results).all()
+
+    def test_nothing_comes_of_nothing(self, net):
+        assert denoised([], net, 2) == []
+
     def test_threads_do_not_change_the_result(self, net):
         frames = panning(3)
         one, two = (denoised(frames, net, 1, share=partial(for_each, threads=n)) for n in (1, 2))
