@@ -92,6 +92,25 @@ def test_block_equals_its_naive_twin(
         assert error.max() < tolerance * (1 + size**2 * channels)
 
 
+@pytest.mark.parametrize("pairwise", ["distance", "embedded_gaussian"])
+@pytest.mark.parametrize("reach", [0, 1, 2])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_network_equals_its_twin_in_pytorch(count, reach, pairwise):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from nlm.learned import pytorch
+
+    config = replace(CONFIG, pairwise=pairwise)
+    arrays = sharp_weights(config)
+    twin = pytorch.NlNet(config)
+    twin.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+    frames = panning(count, 40, 56)
+    pictures = torch.from_numpy(np.stack(frames).transpose(0, 3, 1, 2))
+    with torch.inference_mode():
+        theirs = twin(pictures, torch.full((count, 1, 1, 1), SIGMA), frames=count, reach=reach)
+    ours = np.stack(denoised(frames, NlNet(config, arrays), reach))
+    assert np.abs(ours - theirs.numpy().transpose(0, 2, 3, 1)).max() < 1e-4
+
+
 @pytest.mark.parametrize("count", range(6))
 @pytest.mark.parametrize("reach", [0, 1, 2])
 def test_a_window_slides_over_the_frames(count, reach):
