@@ -313,7 +313,7 @@ class TestFilter:
         clip = [(frame,) for frame in panning(3)]
         alone = self.run(clip, path, temporal_radius=0)
         assert not np.array_equal(self.run(clip, path), alone)
-        monkeypatch.setattr(nlnet, "MOST_PIXELS", 70 * 90 - 1)
+        monkeypatch.setattr(nlnet, "MOST_PIXELS", 3 * 70 * 90 - 1)
         assert np.array_equal(self.run(clip, path), alone)
 
     def test_colour_networks_see_time_too(self, saved):
