@@ -67,7 +67,10 @@ class NonLocal(nn.Module):
         self.register_buffer("hidden", hidden, persistent=False)  # (BLOCK*BLOCK, K*K)
 
     def surroundings(self, x: Tensor, frames: int, reach: int) -> Tensor:
-        """Return the keys of every block of queries, (B, blocks, keys, channels)."""
+        """Return what every block of queries sees, (B, blocks, keys, channels).
+
+        The last channel is each key's bias.
+        """
         size, step = self.BLOCK + 2 * self.radius, self.BLOCK
         blocks = x.unfold(1, size, step).unfold(2, size, step)  # (B, Y/8, X/8, channels, K, K)
         keys = blocks.permute(0, 1, 2, 4, 5, 3).flatten(3, 4).flatten(1, 2)
@@ -94,27 +97,28 @@ class NonLocal(nn.Module):
         theta = theta.reshape(batch, rows // b, b, columns // b, b, d)
         theta = theta.transpose(2, 3).reshape(batch, -1, b * b, d)  # (B, blocks, 64, d)
         around = (0, 0, r, right + r, r, down + r)
-        keys = F.pad(torch.cat((g.float(), phi.float()), -1), around)
+        filled = -d % 8, -(d + 1) % 8  # channels of zeros: kernels want aligned rows
+        parts = (F.pad(g, (0, filled[0])), F.pad(phi, (0, filled[1])))
+        keys = F.pad(torch.cat(parts, -1).float(), around)
         keys = torch.cat((keys, F.pad(bias.float(), around, value=self.UNSEEN)), -1)
-        keys = self.surroundings(keys, frames, reach)  # (B, blocks, keys, 2d + 1)
-        y = self.attend(theta.float(), keys[..., d:], keys[..., :d])
+        y = self.attend(theta.float(), self.surroundings(keys, frames, reach))
         y = y.reshape(batch, rows // b, columns // b, b, b, d).transpose(2, 3)
         y = y.reshape(batch, rows, columns, d)[:, : x.shape[2], : x.shape[3]]
         z: Tensor = x + self.w_z(y.permute(0, 3, 1, 2))
         return z
 
-    def attend(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Mean of the values of each block, in float32: rounded scores are wrong weights.
-
-        The last channel of the keys is their bias, which a query of one takes over unchanged.
-        """
-        query = F.pad(F.pad(query, (0, 1), value=1.0), (0, -(self.inner + 1) % 8))
-        keys = F.pad(keys, (0, -(self.inner + 1) % 8))
+    def attend(self, query: Tensor, seen: Tensor) -> Tensor:
+        """Return the mean of g of each block, in float32: rounded scores are wrong weights."""
+        d, split = self.inner, self.inner + -self.inner % 8
+        values, keys = seen[..., :split], seen[..., split:]
+        query = F.pad(query, (0, keys.shape[-1] - d - 1))
+        query = F.pad(query, (0, 1), value=1.0)  # takes each key's bias over unchanged
         copies = keys.shape[2] // self.hidden.shape[1]
         hidden = self.hidden.repeat(1, copies).expand(*keys.shape[:2], -1, -1)
         with torch.autocast(query.device.type, enabled=False):
-            y: Tensor = F.scaled_dot_product_attention(query, keys, values, hidden, scale=1.0)
-        return y
+            y = F.scaled_dot_product_attention(query, keys, values, hidden, scale=1.0)
+        mean: Tensor = y[..., :d]
+        return mean
 
 
 class NlNet(nn.Module):
