@@ -57,11 +57,14 @@ class VolumeFilter:
         Preset name to parameters, in place of those for pictures.
     tile : int
         Side of the blocks that large volumes are cut into, in voxels.
+    working_memory : float
+        Bytes for each sample of a block that filtering takes at most, as measured.
     """
 
     apply: "Apply"
     presets: Mapping[str, Mapping[str, Any]]
     tile: int
+    working_memory: float
 
 
 @dataclass(frozen=True)

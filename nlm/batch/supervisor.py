@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from nlm.backends.threads import available_threads
-from nlm.batch.capacity import Gate, GateClosedError, default_memory
+from nlm.batch.capacity import Gate, GateClosedError, default_memory, to_share
 from nlm.batch.jobs import Job, JobResult, Results, Tell, WorkerLost, tell_nobody
 from nlm.batch.process import WorkerDiedError, WorkerProcess
 from nlm.batch.work import failure, with_threads
@@ -48,7 +48,7 @@ class Workers:
         """Do all jobs; results come as they finish. Closing the iterator stops the work."""
         lanes = min(self.count, len(jobs))
         news: queue.SimpleQueue[object] = queue.SimpleQueue()
-        gate = Gate(self.threads, lanes, self.memory)
+        gate = Gate(self.threads, lanes, to_share(self.memory, self.threads))
         waiting = _Line(jobs)
         crew = [_Lane(waiting, gate, self.retries, news.put) for _ in range(lanes)]
         for lane in crew:
