@@ -210,3 +210,17 @@ def parameters(
         params, presets = chosen.clip_params, chosen.clip_presets
     base = presets.get(preset, {}) if preset else {}
     return params(**{**base, **overrides})
+
+
+def parameters_of_clip(method: str, preset: str | None, overrides: Mapping[str, Any]) -> Params:
+    """A filter's parameters for a clip: those for pictures if it sees every frame for itself.
+
+    Raises
+    ------
+    TypeError, UsageError
+        As `parameters`.
+    """
+    params = parameters(method, preset, overrides)
+    if getattr(params, "temporal_radius", None):
+        return parameters(method, preset, overrides, clip=True)
+    return params

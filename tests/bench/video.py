@@ -30,8 +30,8 @@ import numpy as np
 import nlm
 from nlm import backends, registry
 from nlm.backends.compiled import machine
+from nlm.compare import measures
 
-STILL = 0.5 / 255
 END = 2
 HALF_ABOVE = 352
 FFMPEG_FRAMES = (3, 6)
@@ -101,8 +101,8 @@ def psnr(result: Clip, clean: Clip) -> float:
 
 
 def flicker(result: Clip, clean: Clip) -> float:
-    still = np.abs(np.diff(clean[END:-END], axis=0)) < STILL
-    return 255 * float(np.abs(np.diff(result[END:-END], axis=0))[still].mean())
+    found = measures.flicker(result[END:-END], measures.still(clean[END:-END]))
+    return np.nan if found is None else found
 
 
 def quality(path: Path, sigma: float, count: int, threads: int) -> list[dict]:
