@@ -135,7 +135,8 @@ class TestOneForEach:
         folder = tmp_path / "guides"
         save_clean(folder / "0" / "000.png")
         save_clean(folder / "1" / "001.tif", channels=1)
-        (folder / "1" / "001.txt").write_text("no picture")
+        for other in ("001.txt", "001.mp4"):
+            (folder / "1" / other).write_text("no picture")
         save_clean(folder / "2" / "002.bmp")
         save_clean(folder / "2" / "002.jpg")
         return folder

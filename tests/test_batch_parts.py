@@ -171,6 +171,10 @@ class TestMemory:
         peak = peak_of(replace(job, force=True))
         assert peak < need < 3 * peak
 
+    def test_parent_and_threads_have_their_part(self):
+        assert GIB < capacity.to_share(2 * GIB, 8) < 2 * GIB - 8 * THREAD
+        assert capacity.to_share(10**8, 64) == 5 * 10**7
+
 
 class TestGate:
     def test_the_fewer_fit_the_more_threads_each_gets(self):

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from nlm.batch.tree import is_picture
 from nlm.errors import FileError, UsageError
+from nlm.io.formats import by_suffix
 from nlm.settings import COMPANIONS, Settings
 
 
@@ -86,7 +87,7 @@ class Companions:
             found = self._listed[folder] = dict[str, list[str]]()
             with suppress(OSError):
                 for name in sorted(os.listdir(folder)):
-                    if is_picture(name) and os.path.isfile(os.path.join(folder, name)):
+                    if _is_still(name) and os.path.isfile(os.path.join(folder, name)):
                         found.setdefault(os.path.splitext(name)[0], []).append(name)
         return self._listed[folder]
 
@@ -102,6 +103,10 @@ def _refuse_own(name: str, path: str, src: str, dst: str) -> None:
             raise UsageError(
                 f"{_option(name)} {path}: is the {what} folder itself; give another folder"
             )
+
+
+def _is_still(name: str) -> bool:
+    return is_picture(name) and not by_suffix(name).is_video
 
 
 def _option(name: str) -> str:

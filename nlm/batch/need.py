@@ -16,7 +16,7 @@ PROCESS = 112 * 2**20
 THREAD = 5 * 2**20
 """Bytes that each processor thread holds."""
 
-FLOATS_HELD, FLOATS_AT_END = 2, 4
+FLOATS_HELD, FLOATS_AT_END = 2, 5
 """Float pictures that are there while a tile is filtered, and when the result is stored."""
 STORED = 2
 """Pictures in the file's samples, source and result."""

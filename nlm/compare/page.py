@@ -125,7 +125,8 @@ def _charts(report: Report) -> str:
         if one.method in shown and one.seconds and one.quality and isfinite(one.quality.mean)
     ]
     if points:
-        plot = charts.scatter(points, "seconds per picture", label)
+        what = "clip" if all(one.moment for one in report.exhibits) else "picture"
+        plot = charts.scatter(points, f"seconds per {what}", label)
         cards.append(_card("Quality against time", plot))
     lines = [
         charts.Line(one.points, one.method, report.families[one.best]) for one in report.curves
