@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from nlm.batch import capacity, plan
 from nlm.batch.jobs import FileState, Job
 from nlm.batch.manifest import Record, fingerprint
-from nlm.batch.need import THREAD, needed
+from nlm.batch.need import PROCESS, THREAD, needed
+from nlm.batch.supervisor import Workers
 from nlm.batch.tree import walk
 from nlm.errors import UsageError
 from nlm.io import Info, open_reader
@@ -174,6 +175,15 @@ class TestMemory:
     def test_parent_and_threads_have_their_part(self):
         assert GIB < capacity.to_share(2 * GIB, 8) < 2 * GIB - 8 * THREAD
         assert capacity.to_share(10**8, 64) == 5 * 10**7
+
+    @pytest.mark.parametrize(("memory", "lanes"), [(300, 1), (700, 1), (1200, 3), (9000, 4)])
+    def test_processes_without_a_job_count_too(self, memory, lanes):
+        jobs = [Job("a", "b", memory=PROCESS + 200 * 2**20)] * 6
+        found, room = Workers(4, threads=2, memory=memory * 2**20)._lanes(jobs)
+        assert found == lanes
+        if memory > 300:
+            assert (lanes + 1) * PROCESS + 2 * THREAD + room <= memory * 2**20
+            assert room >= lanes * 200 * 2**20
 
 
 class TestGate:
