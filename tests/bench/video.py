@@ -128,6 +128,7 @@ def quality(path: Path, sigma: float, options: argparse.Namespace) -> list[dict]
         "nlm, single frames": lambda clip: single(clip, *how),
         "nlm, spacetime": lambda clip: ours(clip, *how),
         "nlnet, single frames": lambda clip: learned(clip, *how, **own, temporal_radius=0),
+        "nlnet, spacetime, no blend": lambda clip: learned(clip, *how, **own, blend=0),
         "nlnet, spacetime": lambda clip: learned(clip, *how, **own),
         "opencv Multi 7/21, 5 frames": lambda clip: best_opencv(clip, sigma, clean),
     }
@@ -155,7 +156,7 @@ def quality(path: Path, sigma: float, options: argparse.Namespace) -> list[dict]
                 "method": name,
                 "psnr": psnr(result, clean),
                 "flicker": flickers,
-                "flicker_share": flickers / of_singles if kind == "spacetime" else None,
+                "flicker_share": flickers / of_singles if kind.startswith("spacetime") else None,
                 "milliseconds": None if method.startswith("opencv") else took,
             }
         )
