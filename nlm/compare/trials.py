@@ -17,6 +17,7 @@ from nlm import arrays, backends, registry
 from nlm.compare import measures
 from nlm.compare.methods import Method
 from nlm.compare.pictures import Picture
+from nlm.limits import SMALLEST_SIGMA
 
 Float32 = NDArray[np.float32]
 
@@ -179,7 +180,7 @@ class _Trial:
         if picture.reference is not None:
             result.psnr = measures.psnr(denoised, picture.reference)
             result.ssim = measures.ssim(denoised, picture.reference)
-        elif picture.noise.stabiliser is None and sigma >= arrays.SMALLEST_SIGMA:
+        elif picture.noise.stabiliser is None and sigma >= SMALLEST_SIGMA:
             result.blind_psnr = measures.blind_psnr(
                 picture.noisy,
                 denoised,

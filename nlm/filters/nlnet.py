@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nlm.errors import FileError
 from nlm.learned.config import MOST_LEVELS
+from nlm.limits import SMALLEST_SIGMA
 from nlm.params import Halo, Params, parameter
 from nlm.registry import Filter
 
@@ -110,7 +111,6 @@ def stream(
     """What the network says of each plane by itself, and what the classical filter says."""
     from itertools import tee
 
-    from nlm.arrays import SMALLEST_SIGMA
     from nlm.filters import nlm
 
     levels = tuple(params.strength * sigma for sigma in sigmas)
@@ -138,7 +138,6 @@ def learned(
     """Every plane through the network, by itself; those without noise stay."""
     from itertools import chain, tee
 
-    from nlm.arrays import SMALLEST_SIGMA
     from nlm.learned import spacetime
 
     frames = iter(frames)
