@@ -9,7 +9,7 @@ import click
 from nlm.errors import UsageError
 from nlm_cli import options
 from nlm_cli.batch_progress import Summary, clock, display
-from nlm_cli.clip_options import clip_options
+from nlm_cli.clip_options import clip_options, span_options
 
 if TYPE_CHECKING:
     from nlm.batch import Executor, Folder, Outcome
@@ -24,6 +24,7 @@ Examples:
   nlm batch photos/ clean/ -n                    how many, how large, how long
   nlm batch photos/ clean/ -j 4 --memory 8G      four files at once, in 8 GB
   nlm batch photos/ clean/ --report report.html  a page about every file
+  nlm batch dark/ clean/ --guide flash/          dark/a/b.jpg with flash/a/b.jpg or b.png
   nlm batch /nas/in /nas/out --scheduler tcp://head:8786"""
 )
 @click.argument("src", metavar="SRC_DIR")
@@ -59,10 +60,12 @@ Examples:
     "--cluster", type=click.Choice(["local"]), help="Use a Dask cluster made for the run."
 )
 @options.noise_options
+@options.mirrored_companion_options
 @options.method_options
 @options.filter_options
 @options.output_options
 @clip_options
+@span_options
 @options.report_options
 def command(
     src: str,

@@ -46,10 +46,6 @@ def span_options(command: Command) -> Command:
     """Which part of a clip."""
     for decorate in (
         click.option(
-            "--keep-partial", is_flag=True,
-            help="Interrupted, complete and keep what is done of a clip.",
-        ),
-        click.option(
             "--end", type=Number(float), metavar="SECONDS", help="Only frames before this time."
         ),
         click.option(

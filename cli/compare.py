@@ -24,7 +24,8 @@ Examples:
   nlm compare noisy.png -o report.html                    without one: estimates, and your eyes
   nlm compare clean/ --add-noise 25 --csv table.csv       a folder: mean and spread
   nlm compare clean.png --add-noise 25 --methods nlm,nlm@best,nlm:strength=0.4,tv
-  nlm compare clean.png --add-noise 25 --methods nlm,tv --sweep strength=0.3:1.0:8"""
+  nlm compare clean.png --add-noise 25 --methods nlm,tv --sweep strength=0.3:1.0:8
+  nlm compare clip.mp4 --add-noise 25 --frames 40:45      some frames of a clip, and flicker"""
 )
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
 @click.option("-o", "--output", metavar="HTML", help="Write a page with pictures and numbers.")
@@ -39,8 +40,12 @@ Examples:
     "--seed", type=options.Number(int), default=0, show_default=True, help="Of the added noise."
 )
 @click.option(
-    "--reference", metavar="CLEAN", help="The clean picture, or a folder of the same names."
+    "--reference", metavar="CLEAN", help="The clean picture or clip, or a folder of the same names."
 )
+@click.option(
+    "--frames", metavar="A:B",
+    help="Of clips: frames A to B-1, counted from 0. [default: 5 from the middle]",
+)  # fmt: skip
 @click.option(
     "--methods", metavar="A,B,C",
     help="NAME[@PRESET][:PARAMETER=VALUE]..., with commas; `all` = slow ones too. [default: the "
@@ -77,9 +82,10 @@ def command(
 ) -> int:
     """Compare filters: the same pictures, the same noise, the same rules for all.
 
-    Quality is measured against a clean picture where there is one, and estimated otherwise. The
-    exit code is 0 if all went well, 1 if a filter or file failed, 2 for wrong usage. A filter that
-    is not installed is shown as such.
+    Of a clip (a video, an animation, frame_%04d.png) some frames are taken, and flicker is measured
+    as well. Quality is measured against a clean picture where there is one, and estimated
+    otherwise. The exit code is 0 if all went well, 1 if a filter or file failed, 2 for wrong usage.
+    A filter that is not installed is shown as such.
     """
     check(chosen)
 
@@ -87,8 +93,10 @@ def command(
     from nlm.compare.pictures import find_pictures
     from nlm.compare.records import as_json as to_json
     from nlm.compare.records import save, saved_names
+    from nlm.io import Span
     from nlm.pipeline import refuse_existing
 
+    chosen["span"] = Span.parse(chosen.pop("frames"))
     files = find_pictures(options.expand(pictures))
     comparison = begin(methods, sweep, len(files))
     refuse([path for path in (output, sheet, table) if path], force)
@@ -172,6 +180,7 @@ def load(path: str, chosen: dict[str, Any]) -> Any:
         reference=find_reference(path, chosen["reference"]),
         noise_model=chosen["noise_model"],
         max_pixels=chosen["max_pixels"],
+        span=chosen["span"],
         **{name: None if value is None else value / 255 for name, value in levels.items()},
     )
 

@@ -13,6 +13,7 @@ COLUMNS = (
     ("psnr", "PSNR", ".2f"),
     ("ssim", "SSIM", ".4f"),
     ("blind_psnr", "est. PSNR", ".2f"),
+    ("flicker", "flicker", ".2f"),
     ("seconds", "seconds", ".3f"),
     ("speed", "MP/s", ".2f"),
     ("whiteness", "whiteness", ".3f"),

@@ -45,6 +45,9 @@ Examples:
 @options.output_options
 @clip_options
 @span_options
+@click.option(
+    "--keep-partial", is_flag=True, help="Interrupted, complete and keep what is done of a clip."
+)
 @options.report_options
 def command(
     inputs: tuple[str, ...],

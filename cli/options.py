@@ -18,7 +18,6 @@ from nlm.params import kind
 if TYPE_CHECKING:
     from nlm.settings import Settings
 
-STACKS = ("pages", "volume")
 NOISE_MODELS = ("auto", "gaussian", "poisson-gaussian")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -87,15 +86,24 @@ def noise_options(command: Command) -> Command:
 
 def companion_options(command: Command) -> Command:
     """Other pictures that tell how to denoise one."""
+    return _companions(command, "FILE", "")
+
+
+def mirrored_companion_options(command: Command) -> Command:
+    """The same for many pictures: one for all, or a folder of them."""
+    return _companions(command, "FILE|DIR", " For all, or a folder like SRC_DIR with one for each.")
+
+
+def _companions(command: Command, metavar: str, more: str) -> Command:
     for decorate in (
         click.option(
-            "--guide", metavar="FILE",
-            help="Weights come from this picture of the same size, values from the input.",
+            "--guide", metavar=metavar,
+            help="Weights come from this picture of the same size, values from the input." + more,
         ),
         click.option(
-            "--sigma-map", metavar="FILE",
+            "--sigma-map", metavar=metavar,
             help="Gray picture of the noise level: an integer's brightness as an 8-bit level, "
-            "or levels as floats (TIFF).",
+            "or levels as floats (TIFF)." + more,
         ),
     ):  # fmt: skip
         command = decorate(command)

@@ -50,7 +50,10 @@ Its Python is nlm.learned.train.train.""",
 @click.option("--threads", type=Number(int), help="Processor threads. [default: all]")
 @click.option("--resume", type=FOLDER, metavar="FILE", help="Go on from another run's last.pt.")
 @click.option(
-    "--warm-start", type=FOLDER, metavar="FILE", help="Begin with the weights of a last.pt only."
+    "--warm-start",
+    type=FOLDER,
+    metavar="FILE",
+    help="Begin with the weights of a last.pt or nlnet.npz only.",
 )
 @click.option("--set", "more", multiple=True, metavar="NAME=VALUE", help="Any other setting.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")

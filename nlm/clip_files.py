@@ -20,7 +20,7 @@ from nlm.overlap import Behind, ahead
 from nlm.planes import restored, visible_pixels
 from nlm.settings import Settings
 
-__all__ = ["as_asked", "denoise_stream", "levels"]
+__all__ = ["as_asked", "denoise_stream", "judge_of", "levels"]
 
 FRAMES_AHEAD = 3
 """Frames that are decoded in advance, and that wait to be encoded."""
@@ -68,7 +68,8 @@ def denoise_stream(
         If a frame is unlike the first, or the noise model does not fit.
     """
     place = backends.choose(settings.backend, settings.threads)
-    judge = _judge(reader.name, info, settings)
+    told = (settings.sigma, settings.noise_model, settings.gain)
+    judge = judge_of(reader.name, info, *told)
     waiting: deque[Frame] = deque()
     scenes: list[Scene] = []
     count = 0
@@ -100,8 +101,24 @@ def denoise_stream(
     return count, scenes
 
 
-def _judge(name: str, info: Info, settings: Settings) -> Callable[[NDArray[np.float32]], Plan]:
-    model, gain = settings.noise_model, settings.gain
+def judge_of(
+    name: str, info: Info, sigma: float | None, model: str, gain: float | None
+) -> Callable[[NDArray[np.float32]], Plan]:
+    """What tells the noise of a clip's planes.
+
+    Parameters
+    ----------
+    name : str
+        The clip's, for messages.
+    info : Info
+    sigma, model, gain
+        See `nlm.noise.plan`.
+
+    Raises
+    ------
+    FileError
+        If the noise model is not for such a clip.
+    """
     if info.chroma is not None:
         if gain is not None or model == "poisson-gaussian":
             raise FileError(
@@ -109,7 +126,7 @@ def _judge(name: str, info: Info, settings: Settings) -> Callable[[NDArray[np.fl
                 "leave out --poisson and --noise-model poisson-gaussian"
             )
         model = "gaussian"
-    return lambda plane: plan(plane, settings.sigma, model, gain)
+    return lambda plane: plan(plane, sigma, model, gain)
 
 
 def levels(scenes: list[Scene]) -> tuple[float, list[float] | None]:

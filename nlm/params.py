@@ -53,6 +53,10 @@ class Params:
         """How far the filter reaches; None means that it needs the whole picture."""
         raise NotImplementedError
 
+    def working_memory(self, channels: int) -> float:
+        """Bytes for each pixel of a tile that filtering takes at most, as measured."""
+        return 96.0 * channels
+
     def at(self, sigma: float) -> Self:
         """The same for a noise level: what was left to the filter is chosen."""
         return self

@@ -128,9 +128,9 @@ def denoise_file(
                 f"{result.input}: is a clip; a guide, a sigma map and --stack volume are for "
                 "pictures"
             )
-        if info.clip and getattr(params, "temporal_radius", None):
-            params = registry.parameters(
-                settings.method, settings.preset, settings.parameters, clip=True
+        if info.clip:
+            params = registry.parameters_of_clip(
+                settings.method, settings.preset, settings.parameters
             )
         guided = guides(settings.guide, info, settings.max_pixels)
         known = sigma_plans(settings.sigma_map, info, settings.max_pixels)

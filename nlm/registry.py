@@ -57,11 +57,14 @@ class VolumeFilter:
         Preset name to parameters, in place of those for pictures.
     tile : int
         Side of the blocks that large volumes are cut into, in voxels.
+    working_memory : float
+        Bytes for each sample of a block that filtering takes at most, as measured.
     """
 
     apply: "Apply"
     presets: Mapping[str, Mapping[str, Any]]
     tile: int
+    working_memory: float
 
 
 @dataclass(frozen=True)
@@ -211,3 +214,17 @@ def parameters(
         params, presets = chosen.clip_params, chosen.clip_presets
     base = presets.get(preset, {}) if preset else {}
     return params(**{**base, **overrides})
+
+
+def parameters_of_clip(method: str, preset: str | None, overrides: Mapping[str, Any]) -> Params:
+    """A filter's parameters for a clip: those for pictures if it sees every frame for itself.
+
+    Raises
+    ------
+    TypeError, UsageError
+        As `parameters`.
+    """
+    params = parameters(method, preset, overrides)
+    if getattr(params, "temporal_radius", None):
+        return parameters(method, preset, overrides, clip=True)
+    return params

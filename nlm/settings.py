@@ -1,13 +1,17 @@
 """What a person asks for, in one value that can be compared, stored and sent to a worker."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from nlm import registry
 from nlm.io.base import Options
 from nlm.io.span import Span
 from nlm.limits import MAX_PIXELS
+from nlm.params import kind
+
+COMPANIONS = ("guide", "sigma_map")
+"""Settings that name a file beside the picture."""
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,19 @@ class Settings:
     max_pixels: int = MAX_PIXELS
     stack: str = "pages"
     span: Span | None = None
+
+    def files(self) -> dict[str, str]:
+        """All files that a result depends on besides its source, by what names them: the
+        companions, and those among the filter's own parameters.
+        """
+        given = {name: getattr(self, name) for name in COMPANIONS}
+        for spec in fields(registry.get(self.method).params):
+            if kind(spec) is str:
+                given[spec.name] = self.parameters.get(spec.name)
+        return {name: path for name, path in given.items() if path is not None}
+
+    def with_files(self, paths: Mapping[str, str]) -> "Settings":
+        """The same with other paths for some of these files."""
+        own = {name: path for name, path in paths.items() if name in COMPANIONS}
+        rest = {name: path for name, path in paths.items() if name not in COMPANIONS}
+        return replace(self, parameters={**self.parameters, **rest}, **own)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -11,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlm.batch import capacity, plan
-from nlm.batch.jobs import FileState
+from nlm.batch.jobs import FileState, Job
 from nlm.batch.manifest import Record, fingerprint
+from nlm.batch.need import PROCESS, THREAD, needed
+from nlm.batch.supervisor import Workers
 from nlm.batch.tree import walk
 from nlm.errors import UsageError
-from nlm.io import Info
+from nlm.io import Info, open_reader
 from nlm.settings import Settings
+from tests.memory import needs_high_water, peak_of, save_stack
 
 GIB = 2**30
 
@@ -56,7 +60,7 @@ def test_globs(tree, include, exclude, expected):
 
 
 def test_walk_counts_what_it_leaves_alone_and_leaves_out_a_folder(tree):
-    found = walk(tree, without=os.path.join(tree, "x", "y"))
+    found = walk(tree, without=[os.path.join(tree, "x", "y")])
     assert found.files == ["a.png", "b.JPG", "x/a.png"]
     assert found.others == 3
 
@@ -98,6 +102,22 @@ def test_names_that_cannot_be_told_apart_are_refused():
     }
 
 
+def square(side):
+    return Info("png", side, side, 1, False, np.dtype("u1"), 8)
+
+
+CASES = {
+    "balanced": ((600, 600, 3), Settings(sigma=0.1, threads=2)),
+    "best": ((400, 400, 3), Settings(sigma=0.1, preset="best", threads=2)),
+    "nlnet": ((600, 600, 3), Settings(sigma=0.1, method="nlnet", threads=2)),
+    "volume": (
+        (24, 160, 160),
+        Settings(sigma=0.1, preset="fast", stack="volume", threads=2),
+    ),
+}
+"""What is measured: shape and settings."""
+
+
 class TestMemory:
     @pytest.mark.parametrize(
         ("text", "expected"),
@@ -124,8 +144,46 @@ class TestMemory:
     def test_need_grows_with_the_picture(self):
         small = Info("png", 100, 100, 1, False, np.dtype("u1"), 8)
         large = Info("png", 6000, 4000, 3, False, np.dtype("u1"), 8)
-        assert capacity.needed(small) < 100 * 2**20
-        assert 1.4 * GIB < capacity.needed(large) < 2.5 * GIB  # measured: 1.4
+        assert needed(small, Settings()) < 120 * 2**20
+        assert 1.4 * GIB < needed(large, Settings()) < 2.5 * GIB  # measured: 1.4
+        assert needed(large, Settings(preset="best")) < 2.5 * GIB
+        assert needed(square(1000), Settings()) < needed(square(1000), Settings(preset="best"))
+        guided = Settings(guide="guide.png", sigma_map="map.png")
+        assert needed(large, guided) > needed(large, Settings(sigma=0.1)) + 24e6 * 4 * 4
+
+    def test_tiles_bound_the_need_of_a_network(self):
+        """Of the pixels beyond a tile only pictures are held, not features."""
+        sides = (500, 1000, 4000, 8000)
+        needs = [needed(square(side), Settings(sigma=0.1, method="nlnet")) for side in sides]
+        small, large = ((b - a) / (s * s - r * r) for a, b, r, s in (
+            (*needs[:2], *sides[:2]), (*needs[2:], *sides[2:])
+        ))  # fmt: skip
+        assert small > 150 > 50 > large
+
+    @needs_high_water
+    @pytest.mark.parametrize("how", list(CASES))
+    def test_need_is_not_below_the_real_peak(self, tmp_path, how):
+        shape, settings = CASES[how]
+        source = save_stack(tmp_path / "a.tif", shape)
+        job = Job(str(source), str(tmp_path / "b.tif"), settings)
+        peak_of(job)  # kernels may have to be compiled, which takes more, once
+        with open_reader(source) as reader:
+            need = needed(reader.info, settings) + (settings.threads or 1) * THREAD
+        peak = peak_of(replace(job, force=True))
+        assert peak < need < 3 * peak
+
+    def test_parent_and_threads_have_their_part(self):
+        assert GIB < capacity.to_share(2 * GIB, 8) < 2 * GIB - 8 * THREAD
+        assert capacity.to_share(10**8, 64) == 5 * 10**7
+
+    @pytest.mark.parametrize(("memory", "lanes"), [(300, 1), (700, 1), (1200, 3), (9000, 4)])
+    def test_processes_without_a_job_count_too(self, memory, lanes):
+        jobs = [Job("a", "b", memory=PROCESS + 200 * 2**20)] * 6
+        found, room = Workers(4, threads=2, memory=memory * 2**20)._lanes(jobs)
+        assert found == lanes
+        if memory > 300:
+            assert (lanes + 1) * PROCESS + 2 * THREAD + room <= memory * 2**20
+            assert room >= lanes * 200 * 2**20
 
 
 class TestGate:

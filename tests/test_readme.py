@@ -32,6 +32,8 @@ def folder(tmp_path):
     Image.fromarray(pixels[..., 0]).save(tmp_path / "noise.png")
     (tmp_path / "photos" / "trip").mkdir(parents=True)
     Image.fromarray(pixels).save(tmp_path / "photos" / "trip" / "one.jpg")
+    (tmp_path / "flash" / "trip").mkdir(parents=True)
+    Image.fromarray(pixels).save(tmp_path / "flash" / "trip" / "one.png")
     make_video(tmp_path / "clip.mp4", audio="aac")
     for number in range(3):
         Image.fromarray(pixels).save(tmp_path / f"frame_{number:04d}.png")

@@ -305,6 +305,18 @@ class TestTraining:
         assert (one - two).abs().max() < 1e-6
         assert state.pixels == 8 * 2 * 32**2
 
+    def test_exported_weights_start_a_run_as_well(self, train, folder, tmp_path):
+        from nlm.learned import checkpoint
+        from nlm.learned.pytorch import NlNet
+
+        first = train(config_for(folder, tmp_path / "first"), TINY, str)
+        config = config_for(folder, tmp_path / "second")
+        state = checkpoint.State(NlNet(TINY), NlNet(TINY), [], config, TINY)
+        checkpoint.warm_start(state, first.weights, str)
+        for name, array in read_weights(first.weights).items():
+            assert np.array_equal(state.average.state_dict()[name].numpy(), np.float32(array))
+        assert state.pixels == 8 * 2 * 32**2
+
     def test_checkpoints_that_do_not_fit_are_refused(self, train, folder, tmp_path):
         train(config_for(folder, tmp_path / "a", steps=1), TINY, str)
         with pytest.raises(UsageError, match="another network"):

@@ -9,17 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nlm.batch.need import PROCESS, THREAD
 from nlm.errors import UsageError
-from nlm.io import Info
-
-WORKER = 64 * 2**20
-"""Bytes that a process needs before it has read anything."""
-
-PICTURES_AT_ONCE = 6
-"""Float pictures that filtering holds at its peak, measured generously."""
-
-FRAMES_AT_ONCE, FRAMES_CODED = 20, 60
-"""Float frames that a clip's filter and its threads hold, and stored ones that an encoder does."""
 
 SHARE_OF_AVAILABLE = 0.7
 CAUTIOUS = 2 * 2**30
@@ -28,18 +19,15 @@ CAUTIOUS = 2 * 2**30
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
-def needed(info: Info) -> int:
-    """Bytes that denoising a file takes, by its header."""
-    samples = info.width * info.height * (info.channels + info.alpha)
-    if info.clip:
-        return WORKER + samples * (4 * FRAMES_AT_ONCE + FRAMES_CODED * info.dtype.itemsize)
-    return WORKER + samples * (4 * PICTURES_AT_ONCE + 2 * info.dtype.itemsize)
-
-
 def default_memory() -> int:
     """Bytes that a batch may use where nobody says: most of what is free now."""
     free = [room for room in (_system(), _container()) if room is not None]
     return int(SHARE_OF_AVAILABLE * min(free)) if free else CAUTIOUS
+
+
+def to_share(memory: int, threads: int) -> int:
+    """What is left of so many bytes for files, without the parent and what threads hold."""
+    return max(memory - PROCESS - threads * THREAD, memory // 2)
 
 
 def _system() -> int | None:

@@ -6,11 +6,12 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from nlm.backends.threads import available_threads
-from nlm.batch.capacity import default_memory
+from nlm.batch.capacity import default_memory, to_share
 from nlm.batch.jobs import Job, JobResult, Results, Tell, tell_nobody
 from nlm.batch.process import THREAD_VARIABLES
 from nlm.batch.supervisor import RETRIES
@@ -76,7 +77,7 @@ class Dask:
                     waiting[again] = number
                     arriving.add(again)
                     continue
-                yield _as_asked(result, job, attempts[number])
+                yield replace(result, job=job, attempts=attempts[number])
 
     def _connect(self, stack: ExitStack, jobs: Sequence[Job]) -> tuple[Any, int]:
         """A client, and the processor threads for each job."""
@@ -84,7 +85,8 @@ class Dask:
         threads = 1  # Dask's custom: a worker runs as many jobs as it has threads
         if address is None:
             largest = max((job.memory for job in jobs), default=0) or 1
-            count = max(1, min(self.count, len(jobs), self.memory // largest))
+            room = to_share(self.memory, self.count)
+            count = max(1, min(self.count, len(jobs), room // largest))
             threads = max(1, available_threads() // count)
             address = stack.enter_context(_local_cluster(self.distributed, count, threads))
         try:
@@ -138,12 +140,6 @@ def _result(job: Job, status: str, answer: Any) -> JobResult:
     detail = " ".join(str(error).split())[:200] or status
     return failure(
         job, f"{job.source}: the cluster did not do it ({detail}); run the batch again", again=True
-    )
-
-
-def _as_asked(result: JobResult, job: Job, attempts: int) -> JobResult:
-    return JobResult(
-        job, result.file, result.source, result.output, attempts=attempts, again=result.again
     )
 
 

@@ -36,7 +36,7 @@ def expected_seconds(folder: Folder) -> float | None:
 
 
 def _tried(folder: Folder, task: Task) -> float | None:
-    settings = replace(folder.settings, threads=None)
+    settings = replace(folder.settings.with_files(task.files), threads=None)
     seconds = 0.0
     try:
         for _ in range(2):  # the first time loads the kernels

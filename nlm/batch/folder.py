@@ -6,15 +6,18 @@ from contextlib import closing
 from dataclasses import replace
 from types import TracebackType
 
+from nlm import registry
+from nlm.batch.companions import Companions, absolute
 from nlm.batch.executors import run
-from nlm.batch.jobs import Executor, FileState, Job, JobResult, Tell, tell_nobody
+from nlm.batch.jobs import Executor, Job, JobResult, Tell, tell_nobody
 from nlm.batch.lock import Lock
 from nlm.batch.manifest import KEPT, Manifest, Record, fingerprint
 from nlm.batch.outcome import Outcome, failed, size, skipped
-from nlm.batch.plan import Task, check_folders, largest_first, measure, settle, targets
+from nlm.batch.plan import Task, accompany, check_folders, largest_first, measure, settle, targets
 from nlm.batch.staging import Staging, put_in_place
 from nlm.batch.tree import OWN, Tree, walk
 from nlm.errors import FileError, NlmError
+from nlm.inputs import check_ability
 from nlm.io.formats import by_name
 from nlm.io.output import write_problem
 from nlm.pipeline import FileResult, denoise_file
@@ -31,6 +34,8 @@ class Folder:
     src, dst : str
         `dst` is made; it may lie in `src`.
     settings : Settings
+        Its `guide` and `sigma_map` are files for all pictures, or folders like `src` with one for
+        each, whose suffix may be another.
     include, exclude : sequence of str
         Globs, see `nlm.batch.tree.walk`.
     resume : bool
@@ -49,7 +54,8 @@ class Folder:
     Raises
     ------
     UsageError
-        If a folder cannot be what it should be, or another run writes to `dst`.
+        If a folder cannot be what it should be, the method cannot do what is asked for, or
+        another run writes to `dst`.
     """
 
     def __init__(
@@ -67,7 +73,10 @@ class Folder:
         check_folders(src, dst)
         self.src, self.dst = src, dst
         self.settings = settings or Settings()
+        volume, guided = self.settings.stack == "volume", self.settings.guide is not None
+        check_ability(registry.get(self.settings.method), volume, guided)
         self.options = fingerprint(self.settings)
+        self.companions = Companions(self.settings, src, dst)
         if self.settings.format is not None:
             by_name(self.settings.format)  # wrong usage is said before any work
         self.resume, self.force, self.dry_run = resume, force, dry_run
@@ -104,20 +113,22 @@ class Folder:
         self._staging = Staging(os.path.join(os.path.abspath(self._own), "work"))
 
     def _plan(self) -> None:
-        self.tree = walk(self.src, include=self._include, exclude=self._exclude, without=self.dst)
+        without = (self.dst, *self.companions.paths)
+        self.tree = walk(self.src, include=self._include, exclude=self._exclude, without=without)
         self.tasks = targets(self.tree.files, self.settings.format)
         for task in self.tasks:
+            accompany(task, self.companions)
             settle(
                 task, self.src, self.dst, self.manifest, self.options,
                 resume=self.resume, force=self.force,
             )  # fmt: skip
         for task in self.todo:
-            measure(task, self.src, self.settings.max_pixels)
+            measure(task, self.src, self.settings)
 
     @property
     def todo(self) -> list[Task]:
         """What is left to do."""
-        return [task for task in self.tasks if not (task.done or task.problem)]
+        return [task for task in self.tasks if not (task.done or task.problem or task.lacks)]
 
     def run(
         self, executor: Executor | None = None, tell: Tell = tell_nobody
@@ -157,6 +168,8 @@ class Folder:
             source, target = self._input(task), self._output(task)
             if task.problem:
                 yield failed(source, target, self.settings, f"{target}: {task.problem}")
+            elif task.lacks:
+                yield failed(source, target, self.settings, f"{source}: {task.lacks}")
             elif task.done:
                 yield skipped(source, target, self.settings, task.done)
 
@@ -165,7 +178,7 @@ class Folder:
         return Job(
             os.path.abspath(self._input(task)),
             self._staging.place(number, task.target),
-            self.settings,
+            self.settings.with_files(absolute(task.files)),
             force=True,
             pixels=task.pixels,
             memory=task.memory,
@@ -174,15 +187,14 @@ class Folder:
     def _commit(self, task: Task, result: JobResult) -> Outcome:
         """Put a finished output in its place."""
         job, source, target = result.job, self._input(task), self._output(task)
-        words = result.file.error
-        words = words and words.replace(job.target, target).replace(job.source, source)
+        words = result.file.error and self._said(task, result.file.error, job)
         file = replace(result.file, input=source, output=target, error=words)
         try:
             if result.source is None or result.output is None:
                 raise FileError(str(words))
             self._refuse_stranger(task, target)
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            self.manifest.add(self._record(task, file, result.source, result.output))
+            self.manifest.add(self._record(task, file, result))
             put_in_place(job.target, target)
         except OSError as error:
             problem = error if isinstance(error, NlmError) else write_problem(target, error)
@@ -195,17 +207,37 @@ class Folder:
         if task.over is None and not self.force and size(target):
             raise FileError(f"{target}: appeared during the run; move it away, or use --force")
 
-    def _record(self, task: Task, file: FileResult, read: FileState, written: FileState) -> Record:
-        kept = {name: getattr(file, name) for name in KEPT}
-        return Record(task.target, task.source, self.options, read, written, task.over, kept)
+    def _said(self, task: Task, words: str, job: Job | None = None) -> str:
+        """An error in the paths that people gave, about a file of theirs."""
+        source, target = self._input(task), self._output(task)
+        if job is not None:
+            words = words.replace(job.target, target).replace(job.source, source)
+        for name, path in absolute(task.files).items():
+            words = words.replace(path, task.files[name])
+        return words if source in words or target in words else f"{source}: {words}"
+
+    def _record(self, task: Task, file: FileResult, result: JobResult) -> Record:
+        assert result.source is not None
+        assert result.output is not None
+        return Record(
+            task.target,
+            task.source,
+            self.options,
+            result.source,
+            result.output,
+            task.over,
+            {name: getattr(file, name) for name in KEPT},
+            result.files,
+        )
 
     def _check(self, task: Task) -> Outcome:
         """What a dry run says of a file."""
         source, target = self._input(task), self._output(task)
+        settings = self.settings.with_files(task.files)
         try:
-            planned = denoise_file(source, target, self.settings, force=True, dry_run=True)
+            planned = denoise_file(source, target, settings, force=True, dry_run=True)
         except NlmError as error:
-            return failed(source, target, self.settings, str(error))
+            return failed(source, target, settings, self._said(task, str(error)))
         return Outcome(planned, 0, size(source), None, task.pixels)
 
     def _input(self, task: Task) -> str:

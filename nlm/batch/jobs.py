@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from nlm.pipeline import FileResult
@@ -41,9 +42,20 @@ class FileState:
             about = os.stat(path)
             if about.st_size != self.size:
                 return False
-            return about.st_mtime_ns == self.mtime_ns or self.of(path).digest == self.digest
+            return about.st_mtime_ns == self.mtime_ns or self.known(path).digest == self.digest
         except OSError:
             return False
+
+    @classmethod
+    def known(cls, path: str) -> "FileState":
+        """As `of`, for a file that many jobs use: hashed again only if size or time changed."""
+        about = os.stat(path)
+        return _hashed(path, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hashed(path: str, size: int, mtime_ns: int) -> FileState:
+    return FileState.of(path)
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class Job:
     source, target : str
         Absolute, where workers with another working folder are to find them.
     settings : Settings
-        `threads` None = as many as the executor grants.
+        `threads` None = as many as the executor grants. Its files are absolute, too.
     force : bool
         Overwrite what is at `target`.
     pixels : int
@@ -82,6 +94,8 @@ class JobResult:
     file : FileResult
     source, output : FileState or None
         As read and as written; None where the work failed.
+    files : dict of str to FileState
+        As used: what else the output depends on, see `Settings.files`.
     attempts : int
         How often it was begun: more than 1 after a worker died.
     again : bool
@@ -92,6 +106,7 @@ class JobResult:
     file: FileResult
     source: FileState | None = None
     output: FileState | None = None
+    files: dict[str, FileState] = field(default_factory=dict)
     attempts: int = 1
     again: bool = False
 

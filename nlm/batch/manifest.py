@@ -15,10 +15,14 @@ from typing import Any
 
 from nlm import registry
 from nlm.batch.jobs import FileState
-from nlm.settings import Settings
+from nlm.errors import UsageError
+from nlm.params import kind
+from nlm.settings import COMPANIONS, Settings
 
-NO_MATTER = {"threads", "max_pixels", "preset", "parameters"}
-"""Settings that do not change an output, or do so through the filter's parameters only."""
+NO_MATTER = {"threads", "max_pixels", "preset", "parameters", *COMPANIONS}
+"""Settings that do not change an output, or do so through what else is on record only: the
+filter's parameters, and the content of files.
+"""
 
 KEPT = (
     "sigma", "sigma_channels", "strength", "backend", "seconds", "width", "height", "frames",
@@ -43,6 +47,8 @@ class Record:
         The batch's own earlier output that was replaced.
     result : dict
         What is worth knowing of the result.
+    files : dict of str to FileState
+        What else it was made from: see `Settings.files`.
     """
 
     target: str
@@ -52,6 +58,7 @@ class Record:
     written: FileState
     over: FileState | None = None
     result: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, FileState] = field(default_factory=dict)
 
     def owns(self, path: str) -> FileState | None:
         """The state of the file at `path` if the batch made it: it may be the earlier output."""
@@ -71,6 +78,9 @@ class Record:
             values = json.loads(line)
             for name in ("read", "written", "over"):
                 values[name] = values[name] and FileState(**values[name])
+            values["files"] = {
+                name: FileState(**state) for name, state in values.get("files", {}).items()
+            }
             return cls(**{spec.name: values[spec.name] for spec in fields(cls)})
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
@@ -143,15 +153,35 @@ def _lines(path: str) -> Iterator[bytes]:
 
 
 def fingerprint(settings: Settings) -> str:
-    """A short name of everything in the settings that changes an output."""
-    chosen = registry.parameters(settings.method, settings.preset, settings.parameters)
+    """A short name of everything in the settings that changes an output, but for files: these are
+    on record by their content.
+    """
     values = {
         spec.name: getattr(settings, spec.name)
         for spec in fields(settings)
         if spec.name not in NO_MATTER
     }
-    about = json.dumps([values, asdict(chosen)], default=_plain, sort_keys=True)
+    about = json.dumps([values, *_parameters(settings)], default=_plain, sort_keys=True)
     return hashlib.blake2b(about.encode(), digest_size=8).hexdigest()
+
+
+def _parameters(settings: Settings) -> Iterator[dict[str, Any] | None]:
+    """What the filter is given for pictures, volumes and clips; None = that is not allowed."""
+    for volume, clip in ((False, False), (True, False), (False, True)):
+        try:
+            chosen = registry.parameters(
+                settings.method, settings.preset, settings.parameters, volume, clip
+            )
+        except UsageError:
+            if not (volume or clip):
+                raise
+            yield None
+            continue
+        yield {
+            spec.name: getattr(chosen, spec.name)
+            for spec in fields(chosen)
+            if kind(spec) is not str
+        }
 
 
 def _plain(value: Any) -> Any:

@@ -3,14 +3,16 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from nlm.batch.capacity import needed
+from nlm.batch.companions import Companions
 from nlm.batch.jobs import FileState
 from nlm.batch.manifest import Manifest, Record
-from nlm.errors import NlmError, UsageError
+from nlm.batch.need import needed
+from nlm.errors import FileError, NlmError, UsageError
 from nlm.io import open_reader
 from nlm.io.formats import by_name, by_suffix
+from nlm.settings import Settings
 
 
 @dataclass
@@ -26,6 +28,10 @@ class Task:
         The batch's own output that is to be replaced.
     problem : str or None
         Why it cannot be done, in words that follow the output's name.
+    files : dict of str to str
+        What else the output is made from, see `Settings.files`.
+    lacks : str or None
+        Which of these is missing, in words that follow the source's name.
     pixels, memory : int
         Of all frames; bytes that the work needs. 0 = the header could not be read.
     """
@@ -35,6 +41,8 @@ class Task:
     done: Record | None = None
     over: FileState | None = None
     problem: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    lacks: str | None = None
     pixels: int = 0
     memory: int = 0
 
@@ -94,7 +102,7 @@ def settle(
 ) -> None:
     """Find out whether a task is done already, or must not be done."""
     target = os.path.join(dst, task.target)
-    if task.problem:
+    if task.problem or task.lacks:
         return
     if is_within(os.path.dirname(target), src) and not is_within(dst, src):
         task.problem = "lies in the source folder, which is never written to; give another folder"
@@ -113,7 +121,11 @@ def settle(
 
 def _same(record: Record, task: Task, src: str, options: str) -> bool:
     same_work = (record.source, record.options) == (task.source, options)
-    return same_work and record.read.is_that_of(os.path.join(src, task.source))
+    if not same_work or record.files.keys() != task.files.keys():
+        return False
+    return record.read.is_that_of(os.path.join(src, task.source)) and all(
+        state.is_that_of(task.files[name]) for name, state in record.files.items()
+    )
 
 
 def _is_empty(target: str, record: Record | None) -> bool:
@@ -130,15 +142,24 @@ def is_within(path: str, folder: str) -> bool:
     return real == outer or real.startswith(outer.rstrip(os.sep) + os.sep)
 
 
-def measure(task: Task, src: str, max_pixels: int) -> None:
-    """Learn a task's size from the header; what is wrong with it is the worker's to report."""
+def accompany(task: Task, companions: Companions) -> None:
+    """Find the files that go with a task's source."""
     try:
-        with open_reader(os.path.join(src, task.source), max_pixels=max_pixels) as reader:
+        task.files = companions.of(task.source)
+    except FileError as error:
+        task.lacks = str(error)
+
+
+def measure(task: Task, src: str, settings: Settings) -> None:
+    """Learn a task's size from the header; what is wrong with it is the worker's to report."""
+    source = os.path.join(src, task.source)
+    try:
+        with open_reader(source, max_pixels=settings.max_pixels, span=settings.span) as reader:
             info = reader.info
     except NlmError:
         return
     task.pixels = info.width * info.height * (info.frames or 1)
-    task.memory = needed(info)
+    task.memory = needed(info, settings)
 
 
 def largest_first(tasks: Sequence[Task]) -> list[Task]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from nlm.backends.threads import available_threads
-from nlm.batch.capacity import Gate, GateClosedError, default_memory
+from nlm.batch.capacity import Gate, GateClosedError, default_memory, to_share
 from nlm.batch.jobs import Job, JobResult, Results, Tell, WorkerLost, tell_nobody
+from nlm.batch.need import PROCESS
 from nlm.batch.process import WorkerDiedError, WorkerProcess
 from nlm.batch.work import failure, with_threads
 from nlm.errors import FileError
@@ -46,9 +47,9 @@ class Workers:
 
     def run(self, jobs: Sequence[Job], tell: Tell = tell_nobody) -> Results:
         """Do all jobs; results come as they finish. Closing the iterator stops the work."""
-        lanes = min(self.count, len(jobs))
+        lanes, room = self._lanes(jobs)
         news: queue.SimpleQueue[object] = queue.SimpleQueue()
-        gate = Gate(self.threads, lanes, self.memory)
+        gate = Gate(self.threads, lanes, room)
         waiting = _Line(jobs)
         crew = [_Lane(waiting, gate, self.retries, news.put) for _ in range(lanes)]
         for lane in crew:
@@ -71,6 +72,15 @@ class Workers:
                 lane.stop()
             for lane in crew:
                 lane.join()
+
+    def _lanes(self, jobs: Sequence[Job]) -> tuple[int, int]:
+        """How many processes are of use, and the bytes that their jobs share: a process holds some
+        without a job, too.
+        """
+        room = to_share(self.memory, self.threads)
+        least = min((job.memory for job in jobs if job.memory), default=0)
+        lanes = min(self.count, len(jobs), max(1, room // max(least, PROCESS)))
+        return lanes, max(1, room - lanes * PROCESS)
 
 
 class _Line:
@@ -118,7 +128,7 @@ class _Lane(threading.Thread):
         result = failure(job, "")
         for attempt in range(1, self.retries + 2):
             # alone after a death: lack of memory is the usual cause
-            memory = job.memory if attempt == 1 else self.gate.memory
+            memory = max(0, job.memory - PROCESS) if attempt == 1 else self.gate.memory
             with self.gate.admit(memory) as threads:
                 try:
                     result = self.live_worker().do(with_threads(job, threads), self.put)

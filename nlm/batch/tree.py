@@ -41,7 +41,7 @@ def walk(
     *,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    without: str | None = None,
+    without: Sequence[str] = (),
 ) -> Tree:
     """Find the pictures of a folder and all folders below.
 
@@ -56,25 +56,28 @@ def walk(
         and lower case are the same.
     exclude : sequence of str
         Globs of files and folders to leave alone; they win.
-    without : str, optional
-        A folder that is left out.
+    without : sequence of str
+        Folders and files that are left out.
     """
     wanted = [_glob(pattern) for pattern in include]
     unwanted = [_glob(pattern) for pattern in exclude]
     found = Tree()
-    barred = _identity(without) if without is not None else None
+    barred = {_identity(path) for path in without if os.path.isdir(path)}
+    apart = {_below(root, path) for path in without}
 
     def visit(folder: str, below: str, above: tuple[tuple[int, int], ...]) -> None:
         here = _identity(folder)
         if here is None:
             found.trouble.append((below, "it vanished"))
-        if here is None or here == barred or here in above:
+        if here is None or here in barred or here in above:
             return
         for name, path, kind in _entries(folder, below, found):
             if name == OWN or OWN_PARTIAL.match(name) or _matches(unwanted, path, name):
                 found.others += kind is not FOLDER
             elif kind is FOLDER:
                 visit(os.path.join(folder, name), path, (*above, here))
+            elif path in apart:
+                found.others += 1
             elif kind is FILE and (_matches(wanted, path, name) if wanted else is_picture(name)):
                 found.files.append(path)
             else:
@@ -104,6 +107,16 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return FILE if entry.is_file() or not os.path.exists(entry.path) else DEVICE
     except OSError:
         return FILE
+
+
+def _below(root: str, path: str) -> str:
+    """A path as a walk of `root` gives it, if it lies there."""
+    folder, name = os.path.split(os.path.abspath(path))
+    place = os.path.join(os.path.realpath(folder), name)
+    try:
+        return os.path.relpath(place, os.path.realpath(root)).replace(os.sep, "/")
+    except ValueError:  # on another drive
+        return path
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

@@ -23,15 +23,19 @@ def perform(job: Job, progress: Callable[[float], None] | None = None) -> JobRes
     JobResult
         Also where that failed.
     """
-    before = _state(job.source)
+    before = _state(FileState.of, job.source)
+    files = job.settings.files()
+    beside = {name: _state(FileState.known, path) for name, path in files.items()}
     try:
         done = pipeline.denoise_file(
             job.source, job.target, job.settings, force=job.force, progress=progress
         )
-        if before is None or not _untouched(before, job.source):
-            os.unlink(job.target)
-            raise FileError(f"{job.source}: changed while it was read; run the batch again")
-        return JobResult(job, done, before, FileState.of(job.target))
+        for path, state in ((job.source, before), *((files[n], beside[n]) for n in files)):
+            if state is None or not _untouched(state, path):
+                os.unlink(job.target)
+                raise FileError(f"{path}: changed while it was read; run the batch again")
+        found = {name: state for name, state in beside.items() if state is not None}
+        return JobResult(job, done, before, FileState.of(job.target), found)
     except NlmError as error:
         return failure(job, str(error))
     except MemoryError:
@@ -56,9 +60,9 @@ def with_threads(job: Job, threads: int) -> Job:
     return replace(job, settings=replace(job.settings, threads=threads))
 
 
-def _state(path: str) -> FileState | None:
+def _state(of: Callable[[str], FileState], path: str) -> FileState | None:
     try:
-        return FileState.of(path)
+        return of(path)
     except OSError:
         return None  # reading it tells why, in words
 

@@ -11,13 +11,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nlm.compare.clips import Clip
+    from nlm.compare.loading import load
     from nlm.compare.methods import Method, default_methods, parse_method
-    from nlm.compare.pictures import Picture, load
+    from nlm.compare.pictures import Picture
     from nlm.compare.summary import Summary, summarise
     from nlm.compare.sweep import Sweep, parse_sweep
     from nlm.compare.trials import Result, compare_picture
 
 _HOME = {
+    "Clip": "clips",
     "Method": "methods",
     "Picture": "pictures",
     "Result": "trials",
@@ -25,13 +28,14 @@ _HOME = {
     "Sweep": "sweep",
     "compare_picture": "trials",
     "default_methods": "methods",
-    "load": "pictures",
+    "load": "loading",
     "parse_method": "methods",
     "parse_sweep": "sweep",
     "summarise": "summary",
 }
 
 __all__ = [
+    "Clip",
     "Method",
     "Picture",
     "Result",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from nlm.compare.clips import Clip
 from nlm.compare.exhibits import MOST_PICTURES, NOISY, REFERENCE, Exhibit, affordable_side, exhibit
 from nlm.compare.methods import Method
 from nlm.compare.page import Report
@@ -55,13 +56,13 @@ class Comparison:
         """What the sweep found."""
         return curves(self.sweep, self.asked, self.summaries) if self.sweep else []
 
-    def add(self, picture: Picture, results: Sequence[Result]) -> None:
+    def add(self, picture: Picture | Clip, results: Sequence[Result]) -> None:
         """Take in one picture's results."""
         if len(self.exhibits) < MOST_PICTURES:
             channels = 3 if picture.noisy.shape[2] >= 3 else 1
             side = affordable_side(self.pictures, len(self.asked), channels)
             self.exhibits.append(exhibit(picture, results, side))
-        self.results += [replace(one, denoised=None) for one in results]
+        self.results += [one.without_pictures() for one in results]
         self.origins.append(picture.origin)
 
     def add_failed(self, path: str, error: Exception) -> None:
@@ -125,6 +126,8 @@ class Comparison:
             facts["pictures"] = str(self.pictures)
         else:
             facts["size"] = f"{first.size[1]} x {first.size[0]}"
+            if first.moment:
+                facts["shown"] = first.moment
             if first.noisy_psnr is not None:
                 facts["noisy"] = f"{first.noisy_psnr:.2f} dB"
         return facts

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.compare.boxes import box_sums
+from nlm.compare.clips import Clip
 from nlm.compare.pictures import Picture
 from nlm.compare.trials import Result
 
@@ -39,6 +40,8 @@ class Exhibit:
     results : dict of str to Result
     noisy_psnr : float or None
         Of the whole noisy picture, where there is a clean one.
+    moment : str
+        Which frame of a clip it is, in words; empty for a picture.
     """
 
     path: str
@@ -47,6 +50,7 @@ class Exhibit:
     pictures: dict[str, Levels]
     results: dict[str, Result]
     noisy_psnr: float | None
+    moment: str = ""
 
     @property
     def name(self) -> str:
@@ -78,12 +82,12 @@ class Exhibit:
         return [levels for name, levels in self.pictures.items() if name != NOISY]
 
 
-def exhibit(picture: Picture, results: Sequence[Result], side: int) -> Exhibit:
-    """What is shown of a picture.
+def exhibit(picture: Picture | Clip, results: Sequence[Result], side: int) -> Exhibit:
+    """What is shown of a picture, of a clip its middle frame.
 
     Parameters
     ----------
-    picture : Picture
+    picture : Picture or Clip
     results : sequence of Result
         With their pictures.
     side : int
@@ -101,8 +105,9 @@ def exhibit(picture: Picture, results: Sequence[Result], side: int) -> Exhibit:
         (rows, columns),
         (slice(0, rows), slice(0, columns)),
         levels,
-        {one.method: replace(one, denoised=None) for one in results},
+        {one.method: one.without_pictures() for one in results},
         picture.noisy_psnr,
+        picture.moment,
     )
     return whole if rows * columns <= side * side else whole.cut(side)
 
@@ -136,7 +141,7 @@ def telling_window(pictures: Sequence[Levels], side: int) -> Window:
     return slice(int(top), int(top) + rows), slice(int(left), int(left) + columns)
 
 
-def _range(picture: Picture) -> tuple[float, float]:
+def _range(picture: Picture | Clip) -> tuple[float, float]:
     """What is shown black and white: 0 and 1, and of floats beyond them nearly all."""
     if picture.bounded:
         return 0.0, 1.0

@@ -40,7 +40,7 @@ def _box(one: Exhibit) -> str:
 
 
 def _about(one: Exhibit) -> str:
-    name = escape(one.name)
+    name = escape(f"{one.name}, {one.moment}" if one.moment else one.name)
     if one.whole:
         return f'<p class="window">{name}</p>'
     (top, bottom), (left, right) = ((part.start, part.stop) for part in one.window)

@@ -32,6 +32,15 @@ BLIND = (
     "Gaussian: compare the methods by it, not the pictures."
 )
 
+MOVING = (
+    "The frames of a clip went through every method as nlm denoise takes them: those that can look "
+    "at neighbouring frames did. PSNR, SSIM, whiteness and what was removed are means over the "
+    "frames, seconds are for all of them. The middle one is shown. Of YUV video it is luma.",
+    "Flicker is the mean change from frame to frame, in 8-bit grey levels, where the clean clip "
+    "changes by less than half a level; without a clean clip, where mean and variance of the "
+    "noisy clip's changes over 9 x 9 pixels are what noise lets expect.",
+)
+
 
 @dataclass(frozen=True)
 class Report:
@@ -77,7 +86,8 @@ def render(report: Report) -> str:
     )
     clean = any(one.psnr for one in report.summaries)
     winners = best(report.summaries)
-    rules = RULES if clean else (*RULES, BLIND)
+    moving = MOVING if any(one.moment for one in report.exhibits) else ()
+    rules = (*RULES, *moving, *(() if clean else (BLIND,)))
     return Template(_part("page.html")).substitute(
         policy=policy,
         style=style,
@@ -115,7 +125,8 @@ def _charts(report: Report) -> str:
         if one.method in shown and one.seconds and one.quality and isfinite(one.quality.mean)
     ]
     if points:
-        plot = charts.scatter(points, "seconds per picture", label)
+        what = "clip" if all(one.moment for one in report.exhibits) else "picture"
+        plot = charts.scatter(points, f"seconds per {what}", label)
         cards.append(_card("Quality against time", plot))
     lines = [
         charts.Line(one.points, one.method, report.families[one.best]) for one in report.curves

@@ -9,14 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.batch.tree import walk
-from nlm.errors import FileError, UsageError
-from nlm.io import open_reader
-from nlm.io.samples import turn
-from nlm.limits import MAX_PIXELS
+from nlm.errors import FileError
 from nlm.metrics import psnr
-from nlm.noise import Plan, plan
-from nlm.planes import visible_pixels
-from nlm.synthetic import add_noise as with_noise
+from nlm.noise import Plan
 
 Float32 = NDArray[np.float32]
 
@@ -46,6 +41,13 @@ class Picture:
     reference: Float32 | None = None
     origin: str = "given"
     bounded: bool = True
+    is_clip = False
+    moment = ""
+
+    @property
+    def frames(self) -> tuple["Picture"]:
+        """The picture itself, its only frame."""
+        return (self,)
 
     @property
     def name(self) -> str:
@@ -65,63 +67,6 @@ class Picture:
     def within_range(self, pixels: Float32) -> Float32:
         """What can be stored of a result, without rounding."""
         return np.clip(pixels, 0, 1) if self.bounded else pixels
-
-
-def load(
-    path: str,
-    *,
-    add_noise: float | None = None,
-    seed: int = 0,
-    reference: str | None = None,
-    sigma: float | None = None,
-    noise_model: str = "auto",
-    gain: float | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> Picture:
-    """Read a picture, of several pages or frames the first.
-
-    Parameters
-    ----------
-    path : str
-    add_noise : float, optional
-        Standard deviation of Gaussian noise to add, fraction of full scale; the picture is then
-        the reference.
-    seed : int
-        Of ``numpy.random.default_rng``.
-    reference : str, optional
-        The clean picture's file.
-    sigma, noise_model, gain
-        What the filters are told, see `nlm.noise.plan`; left out, the noise that was added, or
-        what is estimated.
-    max_pixels : int
-        Larger pictures are refused.
-
-    Raises
-    ------
-    FileError
-        If a file cannot be read, or the two are of different shapes.
-    UsageError
-        If both `add_noise` and `reference` are given.
-    """
-    if add_noise is not None and reference is not None:
-        raise UsageError("--add-noise makes its own reference; leave --reference out")
-    noisy, bounded = _read(path, max_pixels)
-    clean, origin = None, "given"
-    if add_noise is not None:
-        clean = noisy
-        rng = np.random.default_rng(seed)
-        noisy = with_noise(clean, add_noise, rng).astype(np.float32)
-        if sigma is None and gain is None:
-            sigma, origin = add_noise, "added"
-    elif reference is not None:
-        clean, _ = _read(reference, max_pixels)
-        if clean.shape != noisy.shape:
-            raise FileError(
-                f"{path}: is {_size(noisy)}, its reference {reference} is {_size(clean)}; "
-                "name the clean version of the same picture"
-            )
-    origin = "estimated" if sigma is None and gain is None else origin
-    return Picture(path, noisy, plan(noisy, sigma, noise_model, gain), clean, origin, bounded)
 
 
 def find_pictures(paths: list[str]) -> list[str]:
@@ -149,16 +94,3 @@ def find_reference(path: str, reference: str | None) -> str | None:
     if reference is not None and os.path.isdir(reference):
         return os.path.join(reference, os.path.basename(path))
     return reference
-
-
-def _read(path: str, max_pixels: int) -> tuple[Float32, bool]:
-    """Pixels of the first frame, upright, and whether the file holds integers."""
-    with open_reader(path, max_pixels=max_pixels) as reader:
-        info = reader.info
-        frame = turn(next(iter(reader)), info.metadata.orientation)
-        return visible_pixels(frame.planes[0], frame, info), info.dtype.kind != "f"
-
-
-def _size(pixels: Float32) -> str:
-    rows, columns, channels = pixels.shape
-    return f"{columns} x {rows} with {channels} channel{'s' if channels > 1 else ''}"

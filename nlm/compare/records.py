@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nlm.compare.clips import Clip
 from nlm.compare.methods import Method
 from nlm.compare.pictures import Picture
 from nlm.compare.trials import Result
 from nlm.errors import UsageError
 from nlm.io.output import Output, write_problem
 
-JSON = ("input", "method", "status", "psnr", "ssim", "seconds", "sigma", "error")
+JSON = ("input", "method", "status", "psnr", "ssim", "flicker", "seconds", "sigma", "error")
 CSV = (*JSON, "megapixels", "speed", "runs", "blind_psnr", "removed", "whiteness")
 
 
@@ -77,8 +78,10 @@ def saved_names(folder: str, paths: Sequence[str], methods: Sequence[Method]) ->
             yield _file(folder, stem, name)
 
 
-def save(folder: str, picture: Picture, results: Sequence[Result]) -> None:
+def save(folder: str, picture: Picture | Clip, results: Sequence[Result]) -> None:
     """Write ``FOLDER/<stem>/noisy.tiff``, ``reference.tiff`` and ``<method>.tiff``, float32.
+
+    The frames of a clip are pages.
 
     Raises
     ------
@@ -86,34 +89,38 @@ def save(folder: str, picture: Picture, results: Sequence[Result]) -> None:
         If that is not possible.
     """
     stem = Path(picture.path).stem
-    pictures = {"noisy": picture.noisy, "reference": picture.reference}
-    pictures |= {one.method: one.denoised for one in results}
-    for name, pixels in pictures.items():
-        if pixels is not None:
+    stacks = {
+        "noisy": [one.noisy for one in picture.frames],
+        "reference": [one.reference for one in picture.frames if one.reference is not None],
+        **{one.method: one.frames for one in results},
+    }
+    for name, frames in stacks.items():
+        if frames:
             path = _file(folder, stem, name)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise write_problem(path.parent, error) from error
-            write_bytes(str(path), _tiff(pixels))
+            write_bytes(str(path), _tiff(frames))
 
 
 def _file(folder: str, stem: str, name: str) -> Path:
     return Path(folder) / stem / f"{name.replace(':', '_')}.tiff"
 
 
-def _tiff(pixels: NDArray[np.float32]) -> bytes:
+def _tiff(frames: Sequence[NDArray[np.float32]]) -> bytes:
     import tifffile
 
     file = io.BytesIO()
-    colour = pixels.shape[2] == 3
-    tifffile.imwrite(
-        file,
-        pixels[..., 0] if pixels.shape[2] == 1 else pixels,
-        photometric="rgb" if colour else "minisblack",
-        planarconfig="contig" if pixels.shape[2] > 1 else None,
-        metadata=None,
-    )
+    channels = frames[0].shape[2]
+    with tifffile.TiffWriter(file) as writer:
+        for pixels in frames:
+            writer.write(
+                pixels[..., 0] if channels == 1 else pixels,
+                photometric="rgb" if channels == 3 else "minisblack",
+                planarconfig="contig" if channels > 1 else None,
+                metadata=None,
+            )
     return file.getvalue()
 
 

@@ -52,6 +52,7 @@ def _strip(crop: Exhibit) -> Image.Image:
     draw.text((MARGIN, MARGIN), _printable(crop.name), INK, font=_font(16))
     top, left = (part.start for part in crop.window)
     where = f"{CROP} pixels a side, where methods differ most: at {left}, {top}. "
+    where = f"{crop.moment}; {where}" if crop.moment else where
     where += f"Below: what was taken away, {crop.gain} x about gray."
     draw.text((MARGIN, MARGIN + LINE + 2), where, FAINT, font=_font(12))
     for k, cell in enumerate(cells):

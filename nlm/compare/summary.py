@@ -10,6 +10,8 @@ from nlm.compare.trials import FAILED, OK, Result
 
 QUALITY = ("psnr", "ssim", "blind_psnr", "whiteness")
 """Of these the largest is best."""
+COSTS = ("flicker", "seconds")
+"""Of these the least."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Summary:
     ----------
     method, status : str
         See `Result`; "failed" if it failed on any picture.
-    psnr, ssim, blind_psnr, removed, whiteness, seconds : Spread or None
+    psnr, ssim, blind_psnr, removed, whiteness, flicker, seconds : Spread or None
         Over the pictures on which it was measured.
     speed : float or None
         Megapixels per second, all pictures together.
@@ -43,6 +45,7 @@ class Summary:
     blind_psnr: Spread | None
     removed: Spread | None
     whiteness: Spread | None
+    flicker: Spread | None
     seconds: Spread | None
     speed: float | None
     error: str | None
@@ -60,10 +63,10 @@ def summarise(results: Sequence[Result]) -> list[Summary]:
 
 
 def best(summaries: Sequence[Summary]) -> dict[str, str]:
-    """The method that is best, by column: the qualities, and "seconds", where any has them."""
+    """The method that is best, by column: the qualities and costs, where any has them."""
     winners = {}
-    for column in (*QUALITY, "seconds"):
-        sign = -1 if column == "seconds" else 1
+    for column in (*QUALITY, *COSTS):
+        sign = -1 if column in COSTS else 1
         values = {
             one.method: sign * spread.mean
             for one in summaries
@@ -122,6 +125,7 @@ def _summary(results: Sequence[Result]) -> Summary:
         blind_psnr=_spread([one.blind_psnr for one in results]),
         removed=_spread([one.removed for one in results]),
         whiteness=_spread([one.whiteness for one in results]),
+        flicker=_spread([one.flicker for one in results]),
         seconds=_spread([one.seconds for one in results]),
         speed=sum(one.megapixels for one in good) / seconds if seconds else None,
         error=next((one.error for one in bad), None),

@@ -35,6 +35,7 @@ COLUMNS = (
     _Column("psnr", "PSNR dB", "Against the clean picture", "descending", ".2f"),
     _Column("ssim", "SSIM", "Structural similarity to the clean picture", "descending", ".4f"),
     _Column("blind_psnr", "est. PSNR dB", "Stein's unbiased risk estimate", "descending", ".2f"),
+    _Column("flicker", "Flicker", "Change where nothing moves, grey levels", "ascending", ".2f"),
     _Column("seconds", "Seconds", "Median of the timed runs", "ascending", ".3f"),
     _Column("speed", "MP/s", "Megapixels per second", "descending", ".2f"),
     _Column("removed", "Removed", "What was taken away, over the noise level", "descending", ".2f"),

@@ -32,6 +32,9 @@ class Bm3dParams(Params):
     def halo(self) -> None:
         return None
 
+    def working_memory(self, channels: int) -> float:
+        return 1024.0 * channels
+
 
 def apply(
     frames: "NDArray[np.float32]", sigma: float, params: Bm3dParams, backend: "Backend"

@@ -107,6 +107,9 @@ class NlmParams(Params):
         reach += REACH_OF_REFINING if self.refine else 0
         return (0, reach, reach)
 
+    def working_memory(self, channels: int) -> float:
+        return (56.0 if self.refine else 28.0) * channels
+
     def at(self, sigma: float) -> Self:
         patch_size = self.patch_size or (7 if sigma >= STRONG else 5)
         chroma = STRENGTH_CHROMA if self.aggregate else None
@@ -352,5 +355,6 @@ FILTER = Filter(
             "best": {"patch_size": 3, "search_radius": 5, "strength": 0.7},
         },
         tile=96,
+        working_memory=64.0,
     ),
 )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nlm.backends import Backend
+    from nlm.learned.config import ModelConfig
     from nlm.learned.model import NlNet
     from nlm.registry import Planes
 
@@ -25,6 +26,8 @@ CLIP_TILE = 2048
 """Side of the tiles of a clip's frames, in pixels."""
 MOST_PIXELS = 3 * 4096 * 2304
 """Of all frames that wait for those after them; some 110 bytes are held for each."""
+MAPS = 4.0
+"""Maps of features of four bytes each for four pixels that live at once, smaller ones included."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,21 @@ class NlnetParams(Params):
 
     @property
     def halo(self) -> Halo:
+        reach = max(config.halo for config in self._networks)
+        return (0, reach, reach)
+
+    @property
+    def _networks(self) -> "list[ModelConfig]":
         from nlm.learned.model import network_for, network_of
 
         if self.weights is not None:
-            reach = network_of(self.weights).config.halo
-        else:
-            reach = max(network_for(channels).config.halo for channels in (1, 3))
-        return (0, reach, reach)
+            return [network_of(self.weights).config]
+        return [network_for(channels).config for channels in (1, 3)]
+
+    def working_memory(self, channels: int) -> float:
+        """At half the picture's size, some maps of the first level's features live at once."""
+        features = max(sum(config.widths[:1]) + config.inputs / 4 for config in self._networks)
+        return MAPS * features + 16.0 * channels
 
 
 def apply(

@@ -4,9 +4,10 @@ Its twin in PyTorch, for training, is `pytorch.NlNet`; both read `config.ModelCo
 Shapes are given as (channels, Y, X) of the picture.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -257,9 +258,17 @@ def network_for(channels: int, path: str | None = None) -> NlNet:
     raise FileError("nlm was installed without weights for nlnet; install it again")
 
 
-@cache
 def network_of(path: str) -> NlNet:
-    """The network whose weights are in a file, ready to run."""
+    """The network whose weights are in a file, ready to run; it is read again when it changed."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return _loaded(path, None)
+    return _loaded(path, (about.st_size, about.st_mtime_ns))
+
+
+@lru_cache(maxsize=8)
+def _loaded(path: str, version: tuple[int, int] | None) -> NlNet:
     config, arrays, _ = weights.load(path)
     return NlNet(config, arrays)
 

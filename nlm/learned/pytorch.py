@@ -69,7 +69,7 @@ class NonLocal(nn.Module):
     def surroundings(self, x: Tensor, frames: int, reach: int) -> Tensor:
         """Return what every block of queries sees, (B, blocks, keys, channels).
 
-        The last channel is each key's bias.
+        The last channel is each key's bias, the one before what rounding took from it.
         """
         size, step = self.BLOCK + 2 * self.radius, self.BLOCK
         blocks = x.unfold(1, size, step).unfold(2, size, step)  # (B, Y/8, X/8, channels, K, K)
@@ -89,7 +89,7 @@ class NonLocal(nn.Module):
         b, r, d = self.BLOCK, self.radius, self.inner
         down, right = -x.shape[2] % b, -x.shape[3] % b
         theta, phi, g = (f(x).permute(0, 2, 3, 1) for f in (self.theta, self.phi, self.g))
-        bias = torch.zeros_like(phi[..., :1])  # (B, Y, X, 1), added to each key's score
+        bias = torch.zeros_like(phi[..., :1]).float()  # (B, Y, X, 1), added to each key's score
         if self.pairwise == "distance":  # |theta|^2 is the same for all keys and cancels
             theta, bias = 2 * theta, -phi.float().square().sum(-1, keepdim=True)
         theta = F.pad(theta, (0, 0, 0, right, 0, down))  # (B, Y, X, d), Y and X multiples of 8
@@ -97,28 +97,28 @@ class NonLocal(nn.Module):
         theta = theta.reshape(batch, rows // b, b, columns // b, b, d)
         theta = theta.transpose(2, 3).reshape(batch, -1, b * b, d)  # (B, blocks, 64, d)
         around = (0, 0, r, right + r, r, down + r)
-        filled = -d % 8, -(d + 1) % 8  # channels of zeros: kernels want aligned rows
+        filled = -d % 8, -(d + 2) % 8  # channels of zeros: kernels want aligned rows
         parts = (F.pad(g, (0, filled[0])), F.pad(phi, (0, filled[1])))
-        keys = F.pad(torch.cat(parts, -1).float(), around)
-        keys = torch.cat((keys, F.pad(bias.float(), around, value=self.UNSEEN)), -1)
-        y = self.attend(theta.float(), self.surroundings(keys, frames, reach))
+        keys = F.pad(torch.cat(parts, -1), around)
+        bias = F.pad(bias, around, value=self.UNSEEN)
+        coarse = bias.to(keys.dtype)  # exact in two parts, where features have half precision
+        keys = torch.cat((keys, (bias - coarse).to(keys.dtype), coarse), -1)
+        y = self.attend(theta, self.surroundings(keys, frames, reach))
         y = y.reshape(batch, rows // b, columns // b, b, b, d).transpose(2, 3)
         y = y.reshape(batch, rows, columns, d)[:, : x.shape[2], : x.shape[3]]
         z: Tensor = x + self.w_z(y.permute(0, 3, 1, 2))
         return z
 
     def attend(self, query: Tensor, seen: Tensor) -> Tensor:
-        """Return the mean of g of each block, in float32: rounded scores are wrong weights."""
+        """Return the mean of g of each block of queries, (B, blocks, 64, d)."""
         d, split = self.inner, self.inner + -self.inner % 8
         values, keys = seen[..., :split], seen[..., split:]
-        query = F.pad(query, (0, keys.shape[-1] - d - 1))
-        query = F.pad(query, (0, 1), value=1.0)  # takes each key's bias over unchanged
+        query = F.pad(query, (0, keys.shape[-1] - d - 2))
+        query = F.pad(query, (0, 2), value=1.0)  # takes each key's bias over unchanged
         copies = keys.shape[2] // self.hidden.shape[1]
-        hidden = self.hidden.repeat(1, copies).expand(*keys.shape[:2], -1, -1)
-        with torch.autocast(query.device.type, enabled=False):
-            y = F.scaled_dot_product_attention(query, keys, values, hidden, scale=1.0)
-        mean: Tensor = y[..., :d]
-        return mean
+        hidden = self.hidden.to(query.dtype).repeat(1, copies).expand(*keys.shape[:2], -1, -1)
+        mean = F.scaled_dot_product_attention(query, keys, values, hidden, scale=1.0)
+        return mean[..., :d]
 
 
 class NlNet(nn.Module):

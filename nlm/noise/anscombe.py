@@ -8,6 +8,7 @@ M. Mäkitalo, A. Foi, "Optimal inversion of the generalized Anscombe transformat
 Poisson-Gaussian noise", TIP 2013, doi:10.1109/TIP.2012.2202675.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.float32]
 ROOT = np.sqrt(1.5)
+PART = 1 << 18
+"""Samples that are transformed at a time."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,28 @@ class Anscombe:
 
     def forward(self, x: Picture) -> Picture:
         """A picture with noise of level `sigma` everywhere."""
-        return (self._root(x.astype(np.float64)) * self.scale).astype(np.float32)
+        return _by_parts(lambda part: self._root(part) * self.scale, x)
 
     def inverse(self, y: Picture) -> Picture:
         """The mean of the signal whose transform has the mean `y`."""
-        d = np.maximum(y.astype(np.float64) / self.scale, 1e-3)
+        return _by_parts(self._mean, y)
+
+    def _mean(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        d = np.maximum(y / self.scale, 1e-3)
         photons = d**2 / 4 + ROOT / (4 * d) - 11 / (8 * d**2) + 5 * ROOT / (8 * d**3) - 1 / 8
         photons -= (self.offset / self.gain) ** 2
         lowest = -((self.offset / self.gain) ** 2) if self.offset > 0 else 0.0
         photons = np.where(d < 2 * np.sqrt(3 / 8), lowest, photons)
-        return (photons * self.gain).astype(np.float32)
+        return np.asarray(photons * self.gain)
+
+
+def _by_parts(
+    step: Callable[[NDArray[np.float64]], NDArray[np.floating]], picture: Picture
+) -> Picture:
+    """What a function of single samples makes of them, never many in float64 at once."""
+    samples = picture.reshape(-1)
+    done = np.empty(samples.shape, np.float32)
+    for start in range(0, len(samples), PART):
+        part = slice(start, start + PART)
+        done[part] = step(samples[part].astype(np.float64))
+    return done.reshape(picture.shape)

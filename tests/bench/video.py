@@ -34,9 +34,9 @@ import nlm
 from nlm import backends, registry
 from nlm.backends.compiled import machine
 from nlm.clip import denoise_clip
+from nlm.compare import measures
 from nlm.noise import Plan
 
-STILL = 0.5 / 255
 END = 2
 HALF_ABOVE = 352
 FFMPEG_FRAMES = (3, 6)
@@ -115,8 +115,8 @@ def psnr(result: Clip, clean: Clip) -> float:
 
 
 def flicker(result: Clip, clean: Clip) -> float:
-    still = np.abs(np.diff(clean[END:-END], axis=0)) < STILL
-    return 255 * float(np.abs(np.diff(result[END:-END], axis=0))[still].mean())
+    found = measures.flicker(result[END:-END], measures.still(clean[END:-END]))
+    return np.nan if found is None else found
 
 
 def quality(path: Path, sigma: float, options: argparse.Namespace) -> list[dict]:
