@@ -16,14 +16,12 @@ from nlm.inputs import (
     finite,
     sigma_map_of,
 )
+from nlm.limits import SMALLEST_SIGMA
 from nlm.noise import Plan, check_model, plan
 from nlm.noise.levels import by_levels
 from nlm.params import Params
 from nlm.registry import Filter, Guide
 from nlm.tiling import as_memory_allows, by_tiles
-
-SMALLEST_SIGMA = 1e-6
-"""Less noise than this, in fractions of full scale, is none."""
 
 
 def denoise(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlm import arrays, backends, scenes
+from nlm.limits import SMALLEST_SIGMA
 from nlm.noise import Plan
 from nlm.registry import Filter
 
@@ -111,7 +112,7 @@ def _denoise_scene(
     in_time: bool,
 ) -> Iterator[Planes]:
     plans = scene.plans
-    if all(plan.sigma < arrays.SMALLEST_SIGMA for plan in plans):
+    if all(plan.sigma < SMALLEST_SIGMA for plan in plans):
         yield from frames
         return
     if chosen.stream is None or not in_time:
@@ -122,7 +123,7 @@ def _denoise_scene(
             )
         return
     even = (_mapped(_forward, planes, plans) for planes in frames)
-    levels = tuple(max(_level(plan), arrays.SMALLEST_SIGMA) for plan in plans)
+    levels = tuple(max(_level(plan), SMALLEST_SIGMA) for plan in plans)
     for planes in chosen.stream(even, levels, params, backend):
         yield _mapped(_inverse, planes, plans)
 

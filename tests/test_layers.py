@@ -28,7 +28,7 @@ LAYERS = [  # each may import from its own row and those below
         "nlm.backends",
         "nlm.attention",
     },
-    {"nlm.scenes", "nlm.overlap"},
+    {"nlm.scenes", "nlm.overlap", "nlm.sliding"},
     {"nlm.frames", "nlm.params"},
     {"nlm.errors", "nlm.limits", "nlm.version"},
 ]

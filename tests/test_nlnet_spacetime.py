@@ -23,6 +23,7 @@ from nlm.sliding import sliding
 from tests.clips import texture as moving_texture
 from tests.conftest import checkers, noisy
 from tests.naive import non_local_block
+from tests.test_clip_kernel import texture
 from tests.test_nlnet import as_map, as_picture, random_weights
 
 SIGMA = 0.1
@@ -262,12 +263,31 @@ def saved(tmp_path):
     return save
 
 
+class TestShippedWeights:
+    """Where things move, as in the clips that the weights were trained on, time helps."""
+
+    @pytest.mark.parametrize(("channels", "gain"), [(1, 0.5), (3, 0.05)])
+    def test_time_helps(self, channels, gain):
+        world = texture(96, 150)[..., None] * np.linspace(1, 0.6, channels, dtype=np.float32)
+        clean = [world[:, 3 * k : 3 * k + 120] for k in range(5)]
+        frames = [(noisy(frame, SIGMA, k),) for k, frame in enumerate(clean)]
+        quality = []
+        for own in ({"temporal_radius": 0, "blend": 0}, {"blend": 0}, {}):
+            params = registry.parameters("nlnet", "balanced", own, clip=True)
+            stream = registry.get("nlnet").stream(frames, (SIGMA,), params, backends.choose("cpu"))
+            middle = list(stream)[2][0]
+            quality.append(nlm.psnr(middle, clean[2]))
+        assert quality[1] > quality[0] + gain
+        assert quality[2] > quality[1] + 0.1
+
+
 class TestFilter:
     CPU = backends.choose("cpu")
 
-    def run(self, frames, path, judge=lambda plane: Plan(SIGMA), **given):
+    def run(self, frames, path, judge=lambda plane: Plan(SIGMA), blend=0, **given):
         chosen = registry.get("nlnet")
-        params = registry.parameters("nlnet", "balanced", {"weights": path, **given}, clip=True)
+        given |= {"weights": path, "blend": blend}
+        params = registry.parameters("nlnet", "balanced", given, clip=True)
         return list(denoise_clip(frames, chosen, params, judge, self.CPU))
 
     def test_each_plane_is_seen_in_time_with_its_own_level(self, saved):
@@ -281,9 +301,23 @@ class TestFilter:
             alone = denoised([planes[index] for planes in clip], net, 2, 0.8 * level)
             assert np.array_equal([planes[index] for planes in result], alone)
 
-    def test_a_plane_without_noise_stays(self, saved):
+    @pytest.mark.parametrize("radius", [1, 2])
+    def test_the_classical_filters_result_is_mixed_in(self, saved, radius):
+        path = saved(CONFIG)
+        clip = [(y, y[::2, ::2]) for y in panning(4)]
+        how = {"temporal_radius": radius}
+        mixed, learned = (self.run(clip, path, blend=share, **how) for share in (0.25, 0))
+        params = registry.parameters("nlm", None, how, clip=True)
+        classical = list(registry.get("nlm").stream(clip, (SIGMA, SIGMA), params, self.CPU))
+        for both in zip(mixed, learned, classical, strict=True):
+            for got, one, other in zip(*both, strict=True):
+                assert np.abs(got - (0.75 * one + 0.25 * other)).max() < 1e-6
+
+    @pytest.mark.parametrize("blend", [0, 0.5])
+    def test_a_plane_without_noise_stays(self, saved, blend):
         clip = [(y, y[::2, ::2]) for y in panning(3)]
-        result = self.run(clip, saved(CONFIG), lambda one: Plan(SIGMA if len(one) == 70 else 0))
+        levels = {70: SIGMA, 35: 0}
+        result = self.run(clip, saved(CONFIG), lambda one: Plan(levels[len(one)]), blend)
         for old, new in zip(clip, result, strict=True):
             assert np.array_equal(old[1], new[1])
             assert np.abs(old[0] - new[0]).max() > 1e-2

@@ -19,6 +19,7 @@ from nlm.compare import measures
 from nlm.compare.clips import Clip
 from nlm.compare.methods import Method
 from nlm.compare.pictures import Picture
+from nlm.limits import SMALLEST_SIGMA
 
 Float32 = NDArray[np.float32]
 
@@ -213,9 +214,7 @@ class _Trial:
             found = [measures.ssim(one, truth) for one, truth in zip(frames, clean, strict=True)]
             known = [one for one in found if one is not None]
             result.ssim = fmean(known) if known else None
-        elif sigma >= arrays.SMALLEST_SIGMA and not any(
-            one.noise.stabiliser for one in picture.frames
-        ):
+        elif sigma >= SMALLEST_SIGMA and not any(one.noise.stabiliser for one in picture.frames):
             result.blind_psnr = measures.blind_psnr(
                 self.noisy,
                 frames,

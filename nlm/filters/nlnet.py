@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nlm.errors import FileError
 from nlm.learned.config import MOST_LEVELS
+from nlm.limits import SMALLEST_SIGMA
 from nlm.params import Halo, Params, parameter
 from nlm.registry import Filter
 
@@ -43,6 +44,13 @@ class NlnetParams(Params):
         unit="frames",
         low=0,
         high=8,
+    )
+
+    blend: float = parameter(
+        0.5,
+        "Of a clip: share of the classical filter's result, whose errors are others.",
+        low=0,
+        high=1,
     )
 
     weights: str | None = parameter(None, "Weights made by `nlm train`; those of nlm if left out.")
@@ -111,10 +119,36 @@ def in_time(planes: "Planes", params: NlnetParams) -> bool:
 def stream(
     frames: "Iterable[Planes]", sigmas: tuple[float, ...], params: NlnetParams, backend: "Backend"
 ) -> "Iterator[Planes]":
-    """Every plane by itself; those without noise stay."""
+    """What the network says of each plane by itself, and what the classical filter says."""
+    from itertools import tee
+
+    from nlm.filters import nlm
+
+    levels = tuple(params.strength * sigma for sigma in sigmas)
+    share = params.blend
+    if share == 0:
+        yield from learned(frames, levels, params, backend)
+        return
+    one, other = tee(frames)
+    by_patches = nlm.ClipParams(temporal_radius=params.temporal_radius)
+    both = zip(
+        learned(one, levels, params, backend),
+        nlm.stream(other, levels, by_patches, backend),
+        strict=True,
+    )
+    for ours, theirs in both:
+        yield tuple(
+            plane if level <= SMALLEST_SIGMA else (1 - share) * plane + share * other
+            for plane, other, level in zip(ours, theirs, levels, strict=True)
+        )
+
+
+def learned(
+    frames: "Iterable[Planes]", levels: tuple[float, ...], params: NlnetParams, backend: "Backend"
+) -> "Iterator[Planes]":
+    """Every plane through the network, by itself; those without noise stay."""
     from itertools import chain, tee
 
-    from nlm.arrays import SMALLEST_SIGMA
     from nlm.learned import spacetime
 
     frames = iter(frames)
@@ -124,11 +158,11 @@ def stream(
 
     def plane_by_plane(index: int, source: "Iterator[Planes]") -> "Iterator[NDArray[np.float32]]":
         own = (planes[index] for planes in source)
-        if sigmas[index] <= SMALLEST_SIGMA:
+        if levels[index] <= SMALLEST_SIGMA:
             return own
         return spacetime.denoise(
             own,
-            params.strength * sigmas[index],
+            levels[index],
             _network(first[index], params).on(backend),
             params.temporal_radius,
             backend.for_each,

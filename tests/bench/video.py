@@ -11,8 +11,9 @@ first and last two, flicker the mean absolute difference from frame to frame whe
 stands still, in 8-bit grey levels, and as a share of what single frames have by the same method.
 nlnet sees time if its weights have a non-local block; its processor time is that of these clips.
 
-Speed: processor time per frame, which other load disturbs least; ffmpeg (the program, if there is
-one) reads raw frames; the difference between a few and more frames is counted.
+Speed: per frame, the least of interleaved rounds. Processor time is what other load disturbs least.
+ffmpeg (the program, if there is one) reads raw frames, on two threads; the difference between a few
+and more frames is counted. Its operation is the pixelwise one.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,6 +43,8 @@ FFMPEG_FRAMES = (3, 6)
 
 Clip = np.ndarray
 """Gray, float32 (T, Y, X)."""
+Times = np.ndarray
+"""Seconds of the processor and by the clock."""
 
 
 def default_clips() -> list[Path]:
@@ -124,6 +128,7 @@ def quality(path: Path, sigma: float, options: argparse.Namespace) -> list[dict]
         "nlm, single frames": lambda clip: single(clip, *how),
         "nlm, spacetime": lambda clip: ours(clip, *how),
         "nlnet, single frames": lambda clip: learned(clip, *how, **own, temporal_radius=0),
+        "nlnet, spacetime, no blend": lambda clip: learned(clip, *how, **own, blend=0),
         "nlnet, spacetime": lambda clip: learned(clip, *how, **own),
         "opencv Multi 7/21, 5 frames": lambda clip: best_opencv(clip, sigma, clean),
     }
@@ -151,7 +156,7 @@ def quality(path: Path, sigma: float, options: argparse.Namespace) -> list[dict]
                 "method": name,
                 "psnr": psnr(result, clean),
                 "flicker": flickers,
-                "flicker_share": flickers / of_singles if kind == "spacetime" else None,
+                "flicker_share": flickers / of_singles if kind.startswith("spacetime") else None,
                 "milliseconds": None if method.startswith("opencv") else took,
             }
         )
@@ -163,38 +168,18 @@ def best_opencv(noisy: Clip, sigma: float, clean: Clip) -> Clip:
     return max(tries, key=lambda one: psnr(one, clean))
 
 
-def milliseconds(run: Callable[[], int], rounds: int) -> float:
-    """Least processor time of a frame; `run` tells how many there were."""
+def seconds(run: Callable[[], object]) -> Times:
+    """What a run takes of the processor, its children's time included, and by the clock."""
+    before = os.times()
     run()
-    times = []
-    for _ in range(rounds):
-        began = time.process_time()
-        frames = run()
-        times.append((time.process_time() - began) / frames)
-    return 1e3 * min(times)
+    after = os.times()
+    return np.array([sum(after[:4]) - sum(before[:4]), after[4] - before[4]])
 
 
-def ffmpeg(raw: bytes, size: tuple[int, int], pixels: str, options: str, rounds: int) -> float:
-    """Processor milliseconds that ffmpeg's nlmeans takes for a frame."""
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(raw)
-        file.flush()
-
-        def seconds(frames: int, graph: str) -> float:
-            before = os.times()
-            source = f"-f rawvideo -pix_fmt {pixels} -s {size[1]}x{size[0]} -i"
-            wanted = f"-frames:v {frames} -filter_threads 2 -vf {graph} -f null -"
-            command = ["ffmpeg", "-v", "error", *source.split(), file.name, *wanted.split()]
-            subprocess.run(command, check=True)
-            after = os.times()
-            return sum(after[2:4]) - sum(before[2:4])
-
-        few, many = FFMPEG_FRAMES
-        differences = [
-            seconds(many, f"nlmeans={options}") - seconds(few, f"nlmeans={options}")
-            for _ in range(rounds)
-        ]
-    return 1e3 * min(differences) / (many - few)
+def ffmpeg(path: str, size: tuple[int, int], pixels: str, options: str, frames: int) -> None:
+    source = f"-f rawvideo -pix_fmt {pixels} -s {size[1]}x{size[0]} -i {path}"
+    wanted = f"-frames:v {frames} -filter_threads 2 -vf nlmeans={options} -f null -"
+    subprocess.run(["ffmpeg", "-v", "error", *source.split(), *wanted.split()], check=True)
 
 
 def noise_planes(shapes: list[tuple[int, int]], count: int, sigma: float) -> list[tuple]:
@@ -214,33 +199,53 @@ def stored(frames: list[tuple]) -> bytes:
 
 
 def speed(rounds: int, threads: int) -> list[dict]:
+    """Least milliseconds of each way; rounds are interleaved."""
     sigma, count = 20 / 255, max(FFMPEG_FRAMES)
     colour = noise_planes([(720, 1280), (360, 640), (360, 640)], count, sigma)
     gray = noise_planes([(1080, 1920)], count, sigma)
-    noisy = np.stack([planes[0][..., 0] for planes in gray])
-    rows = {
-        ("1080p gray", "nlm, single frames, patch 7, window 21"): milliseconds(
-            lambda: len(single(noisy[:2], sigma, threads, patch_size=7, search_radius=10)), rounds
+    noisy = np.stack([planes[0][..., 0] for planes in gray[:2]])
+    window = {"patch_size": 7, "search_radius": 10}
+
+    def each(run: Callable[[], object], of: int) -> Callable[[], Times]:
+        return lambda: seconds(run) / of
+
+    ways: dict[tuple, Callable[[], Times]] = {
+        ("1080p gray", "nlm, single frames, patch 7, window 21, pixelwise"): each(
+            lambda: single(noisy, sigma, threads, **window, aggregate=False), len(noisy)
         ),
-        ("1080p gray", "nlm, spacetime"): milliseconds(
-            lambda: len(list(spacetime(gray, (sigma,), threads))), rounds
+        ("1080p gray", "nlm, single frames, patch 7, window 21, patchwise"): each(
+            lambda: single(noisy, sigma, threads, **window), len(noisy)
         ),
-        ("720p yuv420p", "nlm, spacetime"): milliseconds(
-            lambda: len(list(spacetime(colour, (sigma,) * 3, threads))), rounds
+        ("1080p gray", "nlm, spacetime"): each(
+            lambda: list(spacetime(gray, (sigma,), threads)), count
+        ),
+        ("720p yuv420p", "nlm, spacetime"): each(
+            lambda: list(spacetime(colour, (sigma,) * 3, threads)), count
         ),
     }
-    if shutil.which("ffmpeg"):
-        for title, frames, pixels in (
+    few, many = FFMPEG_FRAMES
+    with tempfile.TemporaryDirectory() as folder:
+        for title, clip, pixels in (
             ("1080p gray", gray, "gray"),
             ("720p yuv420p", colour, "yuv420p"),
         ):
-            for options in ("p=7:r=15", "p=7:r=21"):
-                size = frames[0][0].shape[:2]
-                took = ffmpeg(stored(frames), size, pixels, options, rounds)
-                rows[title, f"ffmpeg nlmeans {options}"] = took
+            path = Path(folder) / pixels
+            path.write_bytes(stored(clip))
+            for options in ("p=7:r=15", "p=7:r=21") if shutil.which("ffmpeg") else ():
+                for frames in FFMPEG_FRAMES:
+                    how = (str(path), clip[0][0].shape[:2], pixels, options, frames)
+                    name = (title, f"ffmpeg nlmeans {options}", frames)
+                    ways[name] = each(partial(ffmpeg, *how), 1)
+        for way in ways.values():
+            way()
+        times = [{name: way() for name, way in ways.items()} for _ in range(rounds)]
+    least = {name: 1e3 * np.min([one[name] for one in times], axis=0) for name in ways}
+    for title, method, _ in [name for name in least if name[-1] == many]:
+        whole, part = least.pop((title, method, many)), least.pop((title, method, few))
+        least[title, method] = (whole - part) / (many - few)
     return [
-        {"frames": frames, "method": method, "milliseconds": took}
-        for (frames, method), took in rows.items()
+        {"frames": frames, "method": method, "processor_ms": took[0], "elapsed_ms": took[1]}
+        for (frames, method), took in least.items()
     ]
 
 
@@ -280,9 +285,13 @@ def main() -> None:
     if options.no_speed:
         return
     print(f"\n{machine()[0]}, {options.threads} threads")
-    print("| frames | method | processor ms per frame |\n| --- | --- | --- |")
+    print("| frames | method | processor ms per frame | ms by the clock |")
+    print("| --- | --- | --- | --- |")
     for row in timed:
-        print(f"| {row['frames']} | {row['method']} | {row['milliseconds']:.0f} |")
+        print(
+            f"| {row['frames']} | {row['method']} | {row['processor_ms']:.0f} "
+            f"| {row['elapsed_ms']:.0f} |"
+        )
 
 
 if __name__ == "__main__":
