@@ -25,6 +25,8 @@ TILE = (128, 64)
 """Rows and columns of the tile of a lane; half the rows where there would be too few tiles."""
 GROUP = 3
 """Neighbouring offsets that are taken together."""
+SWEEP = (7, 7, 1)
+"""For each form, groups of offsets that take turns at every row."""
 CUTOFF = 28.0
 """exp(-CUTOFF) counts as zero: squared differences beyond it are capped."""
 EXP2_OFFSET = 277
@@ -65,7 +67,7 @@ class Tile:
             plane * value_channels + slack,  # numerator
             plane + slack,  # denominator
             plane * (2 if patchwise else 1) + slack,  # patch sums
-            row + 2 * GROUP,  # column sums
+            row * SWEEP[self.form] + 2 * GROUP,  # column sums
             row,  # exponents of weights
             row * (2 * self.half[0] + 1) if patchwise else 0,  # ring of such rows
             row if patchwise else 0,  # column sums of the ring
@@ -172,6 +174,7 @@ def _kernel(
         "cpu_nlm",
         "average",
         group=GROUP,
+        sweep=SWEEP[form],
         form=form,
         coarse=coarse,
         features=features,

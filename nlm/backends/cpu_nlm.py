@@ -43,10 +43,17 @@ def build(name: str, **constants: int) -> tuple[Callable, types.Type]:
 
 
 def average(
-    width: int, group: int, form: int, coarse: int, features: int, values: int, guided: int
+    width: int,
+    group: int,
+    sweep: int,
+    form: int,
+    coarse: int,
+    features: int,
+    values: int,
+    guided: int,
 ) -> tuple[Callable, types.Type]:
     """The kernel for pictures with so many channels; guided: the values are another picture."""
-    WIDTH, GROUP, FORM, COARSE = width, group, form, coarse
+    WIDTH, GROUP, SWEEP, FORM, COARSE = width, group, sweep, form, coarse
     FEATURES, VALUES = features, values
     GUIDED = bool(guided)
     ops = simd(width)
@@ -75,8 +82,8 @@ def average(
 
     @inline
     def pack(image, packed, channels, row_of, column_of, corners, tile_rows, stride, factor):
-        for lane in range(WIDTH):
-            for y in range(tile_rows):
+        for y in range(tile_rows):
+            for lane in range(WIDTH):
                 row = row_of[corners[2 * lane] + y]
                 for x in range(stride):
                     pixel = (row + column_of[corners[2 * lane + 1] + x]) * channels
@@ -96,7 +103,7 @@ def average(
 
     @inline
     def start_columns(
-        features, columns, plane, i, to_j, count, patch_y, stride, unit, cap
+        features, columns, column, plane, i, to_j, count, patch_y, stride, unit, cap
     ):  # fmt: skip
         """Sum the differences over the patch rows that begin at `i`, for each column."""
         for x in range(count):
@@ -106,21 +113,21 @@ def average(
                     k = i + q * stride + x
                     d = difference(features, plane, k, k + to_j + g, unit, cap)
                     s = add_bits(s, sub_bits(d, unit))
-                store(columns, x * GROUP + g, s)
+                store(columns, column + x * GROUP + g, s)
 
     @inline
-    def move_column(features, columns, plane, leave, enter, x, g, to_j, unit, cap):
+    def move_column(features, columns, column, plane, leave, enter, x, g, to_j, unit, cap):
         """Move the sum of one column down by a row."""
         d = difference(features, plane, enter + x, enter + x + to_j + g, unit, cap)
         gone = difference(features, plane, leave + x, leave + x + to_j + g, unit, cap)
-        k = x * GROUP + g
+        k = column + x * GROUP + g
         s = add_bits(load(columns, k), sub_bits(d, gone))
         store(columns, k, s)
         return s
 
     @inline
     def compare_row(
-        features, columns, plane, leave, enter, to_j, patch_x, unit, cap, starts, exponents, count
+        features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, starts, exponents, count
     ):  # fmt: skip
         """Exponents of a row of weights."""
         box = registers(GROUP)
@@ -128,15 +135,19 @@ def average(
             box[g] = starts[g]
         for x in range(patch_x - 1):
             for g in range(GROUP):
-                s = move_column(features, columns, plane, leave, enter, x, g, to_j, unit, cap)
+                s = move_column(
+                    features, columns, column, plane, leave, enter, x, g, to_j, unit, cap
+                )
                 box[g] = sub_bits(box[g], s)
         for x in range(count):
             for g in range(GROUP):
                 last = x + patch_x - 1
-                s = move_column(features, columns, plane, leave, enter, last, g, to_j, unit, cap)
+                s = move_column(
+                    features, columns, column, plane, leave, enter, last, g, to_j, unit, cap
+                )
                 s = sub_bits(box[g], s)
                 store(exponents, x * GROUP + g, s)
-                box[g] = add_bits(s, load(columns, x * GROUP + g))
+                box[g] = add_bits(s, load(columns, column + x * GROUP + g))
 
     @inline
     def weight(exponents, k, lowest, highest):
@@ -266,14 +277,15 @@ def average(
 
     @inline
     def unpack(packed, out, corners, height, picture_width, rows, cols, origin, stride, plane):
-        for lane in range(WIDTH):
-            top, left = corners[2 * lane], corners[2 * lane + 1]
-            for y in range(min(rows, height - top)):
-                for x in range(min(cols, picture_width - left)):
-                    pixel = (top + y) * picture_width + left + x
-                    for c in range(VALUES):
-                        k = (origin + y * stride + x + c * plane) * WIDTH + lane
-                        out[pixel * VALUES + c] = packed[k]
+        for y in range(rows):
+            for lane in range(WIDTH):
+                top, left = corners[2 * lane] + y, corners[2 * lane + 1]
+                if top < height:
+                    for x in range(min(cols, picture_width - left)):
+                        pixel = top * picture_width + left + x
+                        for c in range(VALUES):
+                            k = (origin + y * stride + x + c * plane) * WIDTH + lane
+                            out[pixel * VALUES + c] = packed[k]
 
     def kernel(
         feature_image, value_image, patch_image, out, row_of, column_of, corners,
@@ -314,48 +326,52 @@ def average(
 
         for dy in range(radius_y + 1):
             first = -dy - reach_y
-            for dx in range(1 if dy == 0 else -radius_x, radius_x + 1, GROUP):
-                for g in range(GROUP):
-                    starts[g] = splat_bits(start if dx + g <= radius_x else lowest_)
-                to_j = dy * stride + dx
-                left = min(0, -min(dx + GROUP - 1, radius_x))
-                inner = cols + max(0, -dx) - left
-                count = inner + 2 * reach_x
+            for sweep in range(1 if dy == 0 else -radius_x, radius_x + 1, SWEEP * GROUP):
                 if FORM == PATCHWISE:
                     fill(ring, patch_y * row_size, weight_unit)
                     fill(ring_columns, row_size, zero)
-                begin = origin + first * stride + left - reach_x
-                start_columns(
-                    features, columns, plane, begin - (half_y + 1) * stride - half_x, to_j,
-                    count + patch_x - 1, patch_y, stride, unit, cap,
-                )  # fmt: skip
                 for y in range(first, rows + reach_y):
-                    i = begin + (y - first) * stride
-                    enter = i + half_y * stride - half_x
-                    compare_row(
-                        features, columns, plane, enter - patch_y * stride, enter, to_j, patch_x,
-                        unit, cap, starts, exponents, count,
-                    )  # fmt: skip
-                    if FORM == PIXELWISE:
-                        average_row(
-                            exponents, lowest, highest, plane, to_j,
-                            values, numerator, denominator, i, count,
-                        )  # fmt: skip
-                    elif FORM == PATCH_SUMS:
-                        tally_row(
-                            exponents, lowest, highest, plane, to_j,
-                            patches, numerator, i, count,
-                        )  # fmt: skip
-                    else:
-                        collect_row(
-                            exponents, lowest, highest, plane, to_j,
-                            patches, ring, (y - first) % patch_y * row_size, ring_columns, i, count, weight_unit,
-                        )  # fmt: skip
-                        if y - first >= patch_y - 1:
-                            average_patches(
-                                ring_columns, patch_x, values, plane, numerator, denominator,
-                                i + reach_x - half_y * stride, to_j, inner,
+                    for dx in range(sweep, min(sweep + SWEEP * GROUP, radius_x + 1), GROUP):
+                        for g in range(GROUP):
+                            starts[g] = splat_bits(start if dx + g <= radius_x else lowest_)
+                        to_j = dy * stride + dx
+                        left = min(0, -min(dx + GROUP - 1, radius_x))
+                        inner = cols + max(0, -dx) - left
+                        count = inner + 2 * reach_x
+                        i = origin + y * stride + left - reach_x
+                        enter = i + half_y * stride - half_x
+                        leave = enter - patch_y * stride
+                        column = (dx - sweep) * stride
+                        if y == first:
+                            start_columns(
+                                features, columns, column, plane, leave, to_j,
+                                count + patch_x - 1, patch_y, stride, unit, cap,
                             )  # fmt: skip
+                        compare_row(
+                            features, columns, column, plane, leave, enter, to_j, patch_x,
+                            unit, cap, starts, exponents, count,
+                        )  # fmt: skip
+                        if FORM == PIXELWISE:
+                            average_row(
+                                exponents, lowest, highest, plane, to_j,
+                                values, numerator, denominator, i, count,
+                            )  # fmt: skip
+                        elif FORM == PATCH_SUMS:
+                            tally_row(
+                                exponents, lowest, highest, plane, to_j,
+                                patches, numerator, i, count,
+                            )  # fmt: skip
+                        else:
+                            collect_row(
+                                exponents, lowest, highest, plane, to_j,
+                                patches, ring, (y - first) % patch_y * row_size, ring_columns,
+                                i, count, weight_unit,
+                            )  # fmt: skip
+                            if y - first >= patch_y - 1:
+                                average_patches(
+                                    ring_columns, patch_x, values, plane, numerator, denominator,
+                                    i + reach_x - half_y * stride, to_j, inner,
+                                )  # fmt: skip
 
         scale = splat(ONE if FORM == PATCH_SUMS else ONE / factor)
         for y in range(rows):
