@@ -23,12 +23,12 @@ __all__ = ["Groups", "collaborate", "nlm"]
 
 TILE = (128, 64)
 """Rows and columns of the tile of a lane; half the rows where there would be too few tiles."""
-GROUP = 3
-"""Neighbouring offsets that are taken together."""
-SWEEP = (7, 7, 1)
-"""For each form, groups of offsets that take turns at every row."""
+GROUPS = (7, 3)
+"""How many neighbouring offsets may be taken together: what leaves the fewest idle."""
 CUTOFF = 28.0
 """exp(-CUTOFF) counts as zero: squared differences beyond it are capped."""
+FINE = 2**7
+"""The capped exponents' usual range: fractions have 16 bits then, fewer if it has to be more."""
 EXP2_OFFSET = 277
 """Of the exponents that the kernel raises 2 to, see simd.py."""
 SELF_FLOOR = 1e-2
@@ -54,12 +54,17 @@ class Tile:
         reach = 2 if self.form == PATCHWISE else 1
         return (self.radius[0] + reach * self.half[0] + 1, self.radius[1] + reach * self.half[1])
 
+    @property
+    def group(self) -> int:
+        offsets = 2 * self.radius[1] + 1
+        return min(GROUPS, key=lambda group: -offsets % group)
+
     def scratch(self, feature_channels: int, value_channels: int, guided: bool) -> list[int]:
         """Vectors needed for each of the kernel's areas, in the order of its arguments."""
         stride = self.cols + 2 * self.margin[1]
         plane = (self.rows + 2 * self.margin[0]) * stride
-        slack = stride + GROUP + 2  # a group of offsets may reach beyond the window
-        row = stride * GROUP
+        slack = stride + self.group + 2  # a group of offsets may reach beyond the window
+        row = stride * self.group
         patchwise = self.form == PATCHWISE
         return [
             plane * feature_channels + slack,
@@ -67,7 +72,8 @@ class Tile:
             plane * value_channels + slack,  # numerator
             plane + slack,  # denominator
             plane * (2 if patchwise else 1) + slack,  # patch sums
-            row * SWEEP[self.form] + 2 * GROUP,  # column sums
+            row * (2 * self.half[0] + 1) if feature_channels > 1 else 0,  # squared differences
+            row,  # column sums
             row,  # exponents of weights
             row * (2 * self.half[0] + 1) if patchwise else 0,  # ring of such rows
             row if patchwise else 0,  # column sums of the ring
@@ -132,9 +138,9 @@ def _average(
     """One visit to all pairs of patches, in one of the kernel's forms."""
     height, width = features.shape[:2]
     guided = form != PATCH_SUMS and values is not features
-    coarse = int(math.log2(numbers[4])) - 7
-    run = _kernel(form, coarse, features.shape[2], channels, guided)
+    coarse = int(math.log2(numbers[4] / FINE))
     tile = Tile(*tile_shape(height, width), radius, half, form)
+    run = _kernel(form, tile.group, coarse, features.shape[2], channels, guided)
     row_of = reflected(height, tile.rows, tile.margin[0]) * width
     column_of = reflected(width, tile.cols, tile.margin[1])
     sizes = tile.scratch(features.shape[2], channels, guided)
@@ -168,13 +174,12 @@ def tile_shape(height: int, width: int) -> tuple[int, int]:
 
 
 def _kernel(
-    form: int, coarse: int, features: int, values: int, guided: bool
+    form: int, group: int, coarse: int, features: int, values: int, guided: bool
 ) -> Callable[..., None]:
     return kernel(
         "cpu_nlm",
         "average",
-        group=GROUP,
-        sweep=SWEEP[form],
+        group=group,
         form=form,
         coarse=coarse,
         features=features,
@@ -197,7 +202,7 @@ def weight_numbers(
     forgiven = math.log2(math.e) * 2 * sigma**2 / h2
     faintest = math.log2(math.e) * CUTOFF
     crowd = max(1, pixels / 127)  # so that sums of integers stay below 2^30
-    unit = power_of_two(max(2**7, (forgiven + faintest) * crowd))
+    unit = power_of_two(max(FINE, (forgiven + faintest) * crowd))
     fraction = 2**23 / unit
     highest = EXP2_OFFSET * fraction
     start, lowest = highest + forgiven * fraction, highest - faintest * fraction

@@ -45,7 +45,6 @@ def build(name: str, **constants: int) -> tuple[Callable, types.Type]:
 def average(
     width: int,
     group: int,
-    sweep: int,
     form: int,
     coarse: int,
     features: int,
@@ -53,9 +52,10 @@ def average(
     guided: int,
 ) -> tuple[Callable, types.Type]:
     """The kernel for pictures with so many channels; guided: the values are another picture."""
-    WIDTH, GROUP, SWEEP, FORM, COARSE = width, group, sweep, form, coarse
+    WIDTH, GROUP, FORM, COARSE = width, group, form, coarse
     FEATURES, VALUES = features, values
     GUIDED = bool(guided)
+    KEEP = FEATURES > 1  # squared differences, for when their row leaves the patch
     ops = simd(width)
     load, store, splat, shift = ops.load, ops.store, ops.splat, ops.shift
     registers, maximum, sqrt, fixed_exp2 = ops.registers, ops.maximum, ops.sqrt, ops.fixed_exp2
@@ -103,7 +103,7 @@ def average(
 
     @inline
     def start_columns(
-        features, columns, column, plane, i, to_j, count, patch_y, stride, unit, cap
+        features, squares, columns, plane, i, to_j, count, patch_y, stride, row_size, unit, cap,
     ):  # fmt: skip
         """Sum the differences over the patch rows that begin at `i`, for each column."""
         for x in range(count):
@@ -112,22 +112,29 @@ def average(
                 for q in range(patch_y):
                     k = i + q * stride + x
                     d = difference(features, plane, k, k + to_j + g, unit, cap)
+                    if KEEP:
+                        store(squares, q * row_size + x * GROUP + g, d)
                     s = add_bits(s, sub_bits(d, unit))
-                store(columns, column + x * GROUP + g, s)
+                store(columns, x * GROUP + g, s)
 
     @inline
-    def move_column(features, columns, column, plane, leave, enter, x, g, to_j, unit, cap):
+    def move_column(features, squares, slot, columns, plane, leave, enter, x, g, to_j, unit, cap):
         """Move the sum of one column down by a row."""
         d = difference(features, plane, enter + x, enter + x + to_j + g, unit, cap)
-        gone = difference(features, plane, leave + x, leave + x + to_j + g, unit, cap)
-        k = column + x * GROUP + g
+        k = x * GROUP + g
+        if KEEP:
+            gone = load(squares, slot + k)
+            store(squares, slot + k, d)
+        else:
+            gone = difference(features, plane, leave + x, leave + x + to_j + g, unit, cap)
         s = add_bits(load(columns, k), sub_bits(d, gone))
         store(columns, k, s)
         return s
 
     @inline
     def compare_row(
-        features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, starts, exponents, count
+        features, squares, slot, columns, plane, leave, enter, to_j, patch_x, unit, cap, starts,
+        exponents, count,
     ):  # fmt: skip
         """Exponents of a row of weights."""
         box = registers(GROUP)
@@ -136,18 +143,18 @@ def average(
         for x in range(patch_x - 1):
             for g in range(GROUP):
                 s = move_column(
-                    features, columns, column, plane, leave, enter, x, g, to_j, unit, cap
+                    features, squares, slot, columns, plane, leave, enter, x, g, to_j, unit, cap
                 )
                 box[g] = sub_bits(box[g], s)
         for x in range(count):
             for g in range(GROUP):
                 last = x + patch_x - 1
                 s = move_column(
-                    features, columns, column, plane, leave, enter, last, g, to_j, unit, cap
+                    features, squares, slot, columns, plane, leave, enter, last, g, to_j, unit, cap
                 )
                 s = sub_bits(box[g], s)
                 store(exponents, x * GROUP + g, s)
-                box[g] = add_bits(s, load(columns, column + x * GROUP + g))
+                box[g] = add_bits(s, load(columns, x * GROUP + g))
 
     @inline
     def weight(exponents, k, lowest, highest):
@@ -290,7 +297,7 @@ def average(
     def kernel(
         feature_image, value_image, patch_image, out, row_of, column_of, corners,
         features, values, numerator, denominator, patches,
-        columns, exponents, ring, ring_columns,
+        squares, columns, exponents, ring, ring_columns,
         height, picture_width, rows, cols, radius_y, radius_x, half_y, half_x,
         start, lowest_, highest_,
         factor, unit_, cap_, weight_unit_, weight_scale, self_weight, self_floor,
@@ -326,52 +333,49 @@ def average(
 
         for dy in range(radius_y + 1):
             first = -dy - reach_y
-            for sweep in range(1 if dy == 0 else -radius_x, radius_x + 1, SWEEP * GROUP):
+            for dx in range(1 if dy == 0 else -radius_x, radius_x + 1, GROUP):
+                for g in range(GROUP):
+                    starts[g] = splat_bits(start if dx + g <= radius_x else lowest_)
+                to_j = dy * stride + dx
+                left = min(0, -min(dx + GROUP - 1, radius_x))
+                inner = cols + max(0, -dx) - left
+                count = inner + 2 * reach_x
+                begin = origin + first * stride + left - reach_x
                 if FORM == PATCHWISE:
                     fill(ring, patch_y * row_size, weight_unit)
                     fill(ring_columns, row_size, zero)
+                start_columns(
+                    features, squares, columns, plane, begin - (half_y + 1) * stride - half_x,
+                    to_j, count + patch_x - 1, patch_y, stride, row_size, unit, cap,
+                )  # fmt: skip
                 for y in range(first, rows + reach_y):
-                    for dx in range(sweep, min(sweep + SWEEP * GROUP, radius_x + 1), GROUP):
-                        for g in range(GROUP):
-                            starts[g] = splat_bits(start if dx + g <= radius_x else lowest_)
-                        to_j = dy * stride + dx
-                        left = min(0, -min(dx + GROUP - 1, radius_x))
-                        inner = cols + max(0, -dx) - left
-                        count = inner + 2 * reach_x
-                        i = origin + y * stride + left - reach_x
-                        enter = i + half_y * stride - half_x
-                        leave = enter - patch_y * stride
-                        column = (dx - sweep) * stride
-                        if y == first:
-                            start_columns(
-                                features, columns, column, plane, leave, to_j,
-                                count + patch_x - 1, patch_y, stride, unit, cap,
-                            )  # fmt: skip
-                        compare_row(
-                            features, columns, column, plane, leave, enter, to_j, patch_x,
-                            unit, cap, starts, exponents, count,
+                    i = begin + (y - first) * stride
+                    enter = i + half_y * stride - half_x
+                    leave = enter - patch_y * stride
+                    slot = (y - first) % patch_y * row_size
+                    compare_row(
+                        features, squares, slot, columns, plane, leave, enter, to_j, patch_x,
+                        unit, cap, starts, exponents, count,
+                    )  # fmt: skip
+                    if FORM == PIXELWISE:
+                        average_row(
+                            exponents, lowest, highest, plane, to_j,
+                            values, numerator, denominator, i, count,
                         )  # fmt: skip
-                        if FORM == PIXELWISE:
-                            average_row(
-                                exponents, lowest, highest, plane, to_j,
-                                values, numerator, denominator, i, count,
+                    elif FORM == PATCH_SUMS:
+                        tally_row(
+                            exponents, lowest, highest, plane, to_j, patches, numerator, i, count
+                        )
+                    else:
+                        collect_row(
+                            exponents, lowest, highest, plane, to_j,
+                            patches, ring, slot, ring_columns, i, count, weight_unit,
+                        )  # fmt: skip
+                        if y - first >= patch_y - 1:
+                            average_patches(
+                                ring_columns, patch_x, values, plane, numerator, denominator,
+                                i + reach_x - half_y * stride, to_j, inner,
                             )  # fmt: skip
-                        elif FORM == PATCH_SUMS:
-                            tally_row(
-                                exponents, lowest, highest, plane, to_j,
-                                patches, numerator, i, count,
-                            )  # fmt: skip
-                        else:
-                            collect_row(
-                                exponents, lowest, highest, plane, to_j,
-                                patches, ring, (y - first) % patch_y * row_size, ring_columns,
-                                i, count, weight_unit,
-                            )  # fmt: skip
-                            if y - first >= patch_y - 1:
-                                average_patches(
-                                    ring_columns, patch_x, values, plane, numerator, denominator,
-                                    i + reach_x - half_y * stride, to_j, inner,
-                                )  # fmt: skip
 
         scale = splat(ONE if FORM == PATCH_SUMS else ONE / factor)
         for y in range(rows):
@@ -395,5 +399,5 @@ def average(
         unpack(numerator, out, corners, height, picture_width, rows, cols, origin, stride, plane)
 
     numbers, indices = types.CPointer(float32), types.CPointer(int64)
-    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 9 + [int64] * 11 + [float32] * 7
+    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 10 + [int64] * 11 + [float32] * 7
     return kernel, void(*arguments)
