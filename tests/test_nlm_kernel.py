@@ -84,10 +84,23 @@ def test_reflection_does_not_repeat_the_edge():
     assert cpu.reflected(1, 1, 2).tolist() == [0, 0, 0, 0, 0]
 
 
-def test_exponential_is_within_its_bound():
-    from nlm.backends.cpu_nlm import EXP
+def test_power_of_two_of_a_fixed_point_number_is_within_its_bound():
+    from nlm.backends.simd import EXP2_OFFSET, FIXED_EXP2
 
-    t = np.linspace(-28, 0, 100_001)
-    u = t / 16
-    polynomial = 1 + sum(c * u ** (k + 1) for k, c in enumerate(EXP))
-    assert np.all(np.abs(polynomial**16 - np.exp(t)) < 1.5e-5 * (np.exp(t) + 1e-3))
+    fraction = np.arange(2**16, dtype=np.float32) / 2**16
+    off = np.full_like(fraction, FIXED_EXP2[-1])
+    for coefficient in FIXED_EXP2[-2::-1]:  # multiply and add, rounded once
+        off = np.float32(np.float64(off) * fraction + coefficient)
+    for whole in (0, -1, -40):
+        exponent = (whole + EXP2_OFFSET) * 2**16 + np.arange(2**16, dtype=np.int64)
+        bits = (exponent * 2**7 - off.view(np.int32)) % 2**32
+        power = bits.astype(np.uint32).view(np.float32)
+        assert np.all(np.abs(power / 2 ** (whole + np.float64(fraction)) - 1) < 7.6e-5)
+
+
+@pytest.mark.parametrize("strength", [0.01, 0.1, 10])
+def test_strengths_at_their_limits(strength):
+    image = noisy(checkers(40, 50), 0.1)
+    for aggregate in (False, True):
+        fast, slow = both(image, 0.1, strength, (3, 3), (3, 3), aggregate)
+        assert np.abs(fast - slow).max() < TOLERANCE

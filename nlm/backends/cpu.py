@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nlm.backends.compiled import kernel
+from nlm.backends.compiled import kernel, simd_width
 from nlm.backends.cpu_collaborate import Groups, collaborate
 from nlm.backends.cpu_tiles import (
     Corners,
@@ -17,17 +17,20 @@ from nlm.backends.cpu_tiles import (
     reflected,
     tile_jobs,
 )
-from nlm.backends.threads import for_each
+from nlm.backends.threads import available_threads, for_each
 
 __all__ = ["Groups", "collaborate", "nlm"]
 
-TILE = 64
-GROUP = 3
-"""Neighbouring offsets that are taken together."""
-SWEEP = (7, 7, 1)
-"""For each form, groups of offsets that take turns at every row."""
+TILE = (128, 64)
+"""Rows and columns of the tile of a lane; half the rows where there would be too few tiles."""
+GROUPS = (7, 3)
+"""How many neighbouring offsets may be taken together: what leaves the fewest idle."""
 CUTOFF = 28.0
 """exp(-CUTOFF) counts as zero: squared differences beyond it are capped."""
+FINE = 2**7
+"""The capped exponents' usual range: fractions have 16 bits then, fewer if it has to be more."""
+EXP2_OFFSET = 277
+"""Of the exponents that the kernel raises 2 to, see simd.py."""
 SELF_FLOOR = 1e-2
 """Least weight of a patch for itself, where no other patch is alike."""
 SELF_WEIGHT = 1.0
@@ -51,12 +54,17 @@ class Tile:
         reach = 2 if self.form == PATCHWISE else 1
         return (self.radius[0] + reach * self.half[0] + 1, self.radius[1] + reach * self.half[1])
 
+    @property
+    def group(self) -> int:
+        offsets = 2 * self.radius[1] + 1
+        return min(GROUPS, key=lambda group: -offsets % group)
+
     def scratch(self, feature_channels: int, value_channels: int, guided: bool) -> list[int]:
         """Vectors needed for each of the kernel's areas, in the order of its arguments."""
         stride = self.cols + 2 * self.margin[1]
         plane = (self.rows + 2 * self.margin[0]) * stride
-        slack = stride + GROUP + 2  # a group of offsets may reach beyond the window
-        row = stride * GROUP
+        slack = stride + self.group + 2  # a group of offsets may reach beyond the window
+        row = stride * self.group
         patchwise = self.form == PATCHWISE
         return [
             plane * feature_channels + slack,
@@ -64,7 +72,9 @@ class Tile:
             plane * value_channels + slack,  # numerator
             plane + slack,  # denominator
             plane * (2 if patchwise else 1) + slack,  # patch sums
-            row * SWEEP[self.form] + 2 * GROUP,  # column sums
+            row * (2 * self.half[0] + 1) if feature_channels > 1 else 0,  # squared differences
+            row,  # column sums
+            row,  # exponents of weights
             row * (2 * self.half[0] + 1) if patchwise else 0,  # ring of such rows
             row if patchwise else 0,  # column sums of the ring
         ]
@@ -128,8 +138,9 @@ def _average(
     """One visit to all pairs of patches, in one of the kernel's forms."""
     height, width = features.shape[:2]
     guided = form != PATCH_SUMS and values is not features
-    run = _kernel(form, features.shape[2], channels, guided)
-    tile = Tile(min(TILE, height), min(TILE, width), radius, half, form)
+    coarse = int(math.log2(numbers[4] / FINE))
+    tile = Tile(*tile_shape(height, width), radius, half, form)
+    run = _kernel(form, tile.group, coarse, features.shape[2], channels, guided)
     row_of = reflected(height, tile.rows, tile.margin[0]) * width
     column_of = reflected(width, tile.cols, tile.margin[1])
     sizes = tile.scratch(features.shape[2], channels, guided)
@@ -155,13 +166,22 @@ def _average(
     return out
 
 
-def _kernel(form: int, features: int, values: int, guided: bool) -> Callable[..., None]:
+def tile_shape(height: int, width: int) -> tuple[int, int]:
+    rows, cols = TILE
+    if -(-height // rows) * -(-width // cols) < simd_width() * available_threads():
+        rows //= 2
+    return min(rows, height), min(cols, width)
+
+
+def _kernel(
+    form: int, group: int, coarse: int, features: int, values: int, guided: bool
+) -> Callable[..., None]:
     return kernel(
         "cpu_nlm",
         "average",
-        group=GROUP,
-        sweep=SWEEP[form],
+        group=group,
         form=form,
+        coarse=coarse,
         features=features,
         values=values,
         guided=int(guided),
@@ -171,16 +191,27 @@ def _kernel(form: int, features: int, values: int, guided: bool) -> Callable[...
 def weight_numbers(
     sigma: float, strength: float, patch: tuple[int, int], channels: int
 ) -> tuple[float, ...]:
-    """What the kernel needs to turn a sum of squared differences into a weight."""
+    """What the kernel needs to turn a sum of squared differences into a weight.
+
+    Multiplied by `factor`, pixels have squared differences whose sums over a patch are exponents of
+    2. These are integers with as many bits of a fraction as can be told from `unit`.
+    """
     pixels = patch[0] * patch[1]
-    size = pixels * channels
     h2 = (strength * sigma) ** 2
-    cap = size * (2 * sigma**2 + CUTOFF * h2)
-    unit = power_of_two(cap * max(1, pixels / 255))  # so that sums of integers stay below 2^31
+    factor = math.sqrt(math.log2(math.e) / (pixels * channels * h2))
+    forgiven = math.log2(math.e) * 2 * sigma**2 / h2
+    faintest = math.log2(math.e) * CUTOFF
+    crowd = max(1, pixels / 127)  # so that sums of integers stay below 2^30
+    unit = power_of_two(max(FINE, (forgiven + faintest) * crowd))
+    fraction = 2**23 / unit
+    highest = EXP2_OFFSET * fraction
+    start, lowest = highest + forgiven * fraction, highest - faintest * fraction
     weight_unit = power_of_two(max(1, pixels / 255))
-    scale, bias = -unit / 2**23 / (16 * size * h2), 2 * sigma**2 / (16 * h2)
-    weight_scale = 2**23 / weight_unit
-    return (scale, bias, unit, unit + cap, weight_unit, weight_scale, SELF_WEIGHT, SELF_FLOOR)
+    return (
+        *(round(start), round(lowest), round(highest)),
+        *(factor, unit, unit + forgiven + faintest, weight_unit, 2**23 / weight_unit),
+        *(SELF_WEIGHT, SELF_FLOOR),
+    )
 
 
 def power_of_two(least: float) -> float:

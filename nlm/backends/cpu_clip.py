@@ -1,5 +1,6 @@
 """Non-local means in space and time on the CPU: a few frames held, one of them denoised."""
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
-from nlm.backends.cpu import SELF_FLOOR
+from nlm.backends.cpu import EXP2_OFFSET, SELF_FLOOR
 from nlm.backends.cpu_motion import Pyramid, follow
 from nlm.backends.cpu_tiles import ForEach, aligned_areas, reflected
 from nlm.backends.threads import for_each
@@ -221,8 +222,9 @@ class Clip:
         windows = np.concatenate([starts[..., None], moves], axis=2)
         factors = self.sigmas[-one.values :].copy()
         out = np.empty((one.height, one.width, one.values), np.float32)
-        h2 = 16 * strength**2
-        scale = -1 / (h2 * one.features * one.patch**2)
+        per_unit = 2**16 * math.log2(math.e) / strength**2
+        scale = -per_unit / (one.features * one.patch**2)
+        start = EXP2_OFFSET * 2**16 + 2 * per_unit
         row = one.tiles[1]
 
         def denoise_row(first: int) -> None:
@@ -237,7 +239,7 @@ class Clip:
                 *(image.ctypes.data for image in images),
                 *(row, len(slots), one.radius, one.core_rows, one.length),
                 *(one.span, one.span * one.cell, one.plane, one.height, one.width, one.margin),
-                *(scale, 2 / h2, SELF_FLOOR),
+                *(scale, start, SELF_FLOOR),
             )
 
         self.for_each(denoise_row, range(0, len(one.corners), row))

@@ -9,9 +9,12 @@ tile. A tile is stored with a halo of `margin` pixels on each side at vector ind
 - `GROUP` neighbouring offsets in x are taken together. What they give to i is summed in registers,
   and so is what they give to j, in a chain of sums that moves along with x.
 - Patch distances are box sums of squared differences, kept up recursively in y (one sum per
-  column) and in x. Squared differences are capped where the weight is zero anyhow, and summed as
-  integers of 23 bits: those that appear in the mantissa when `unit` is added. So every sum is
-  exact: nothing drifts, and what a tile computes does not depend on where it begins.
+  column) and in x. Pixels are scaled so that a sum is an exponent of 2. Squared differences are
+  capped where the weight is zero anyhow, and summed as integers of 23 bits: those that appear in
+  the mantissa when `unit` is added. So every sum is exact: nothing drifts, and what a tile computes
+  does not depend on where it begins.
+- A row of pairs is gone through twice, for the exponents and for what is done with the weights, so
+  that both loops find their variables in registers.
 - Patchwise aggregation visits all pairs twice: first for each patch's sum of weights and its
   largest, which becomes its weight for itself; then every weight, divided by the roots of both
   patches' sums (Milanfar, doi:10.1137/120875843), is box-summed over the patch, since it counts
@@ -24,11 +27,6 @@ import numpy as np
 from numba import float32, int64, njit, types, void
 
 from nlm.backends.simd import simd
-
-EXP = (0.999952453, 0.499174978, 0.162138812, 0.031653756)
-"""w = (1 + c1 u + c2 u^2 + c3 u^3 + c4 u^4)^16 with u = t / 16 is minimax for -28 <= t <= 0:
-|w - exp(t)| < 1.5e-5 (exp(t) + 0.001)."""
-
 
 PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
 """Forms of the kernel.
@@ -45,36 +43,29 @@ def build(name: str, **constants: int) -> tuple[Callable, types.Type]:
 
 
 def average(
-    width: int, group: int, sweep: int, form: int, features: int, values: int, guided: int
+    width: int,
+    group: int,
+    form: int,
+    coarse: int,
+    features: int,
+    values: int,
+    guided: int,
 ) -> tuple[Callable, types.Type]:
     """The kernel for pictures with so many channels; guided: the values are another picture."""
-    WIDTH, GROUP, SWEEP, FORM = width, group, sweep, form
+    WIDTH, GROUP, FORM, COARSE = width, group, form, coarse
     FEATURES, VALUES = features, values
     GUIDED = bool(guided)
+    KEEP = FEATURES > 1  # squared differences, for when their row leaves the patch
     ops = simd(width)
     load, store, splat, shift = ops.load, ops.store, ops.splat, ops.shift
-    registers, minimum, maximum, sqrt = ops.registers, ops.minimum, ops.maximum, ops.sqrt
+    registers, maximum, sqrt, fixed_exp2 = ops.registers, ops.maximum, ops.sqrt, ops.fixed_exp2
     add_bits, sub_bits, from_bits = ops.add_bits, ops.sub_bits, ops.from_bits
-    C1, C2, C3, C4 = (np.float32(c) for c in EXP)
+    minimum_bits, maximum_bits = ops.minimum_bits, ops.maximum_bits
+    splat_bits, shift_bits = ops.splat_bits, ops.shift_bits
     ZERO, ONE = np.float32(0), np.float32(1)
-    LEAST = np.float32(-1.75)  # where the polynomial has its minimum, a weight of 7e-11
-    NEVER = np.float32(-1e9)
     SUMS = GROUP * VALUES
 
     inline = njit(error_model="numpy")
-
-    @inline
-    def root_weight(u):
-        """exp(u) for u <= 0, to be raised to the power of 16."""
-        u = maximum(u, splat(LEAST))
-        return (((splat(C4) * u + splat(C3)) * u + splat(C2)) * u + splat(C1)) * u + splat(ONE)
-
-    @inline
-    def power_of_16(p):
-        p = p * p
-        p = p * p
-        p = p * p
-        return p * p
 
     @inline
     def add(array, i, value):
@@ -90,14 +81,15 @@ def average(
             store(array, i, value)
 
     @inline
-    def pack(image, packed, channels, row_of, column_of, corners, tile_rows, stride):
-        for lane in range(WIDTH):
-            for y in range(tile_rows):
+    def pack(image, packed, channels, row_of, column_of, corners, tile_rows, stride, factor):
+        for y in range(tile_rows):
+            for lane in range(WIDTH):
                 row = row_of[corners[2 * lane] + y]
                 for x in range(stride):
                     pixel = (row + column_of[corners[2 * lane + 1] + x]) * channels
                     for c in range(channels):
-                        packed[((c * tile_rows + y) * stride + x) * WIDTH + lane] = image[pixel + c]
+                        k = ((c * tile_rows + y) * stride + x) * WIDTH + lane
+                        packed[k] = image[pixel + c] * factor
 
     @inline
     def difference(features, plane, i, j, unit, cap):
@@ -107,11 +99,11 @@ def average(
         for c in range(1, FEATURES):
             d = load(features, i + c * plane) - load(features, j + c * plane)
             s = d * d + s
-        return minimum(s, cap)
+        return minimum_bits(s, cap)
 
     @inline
     def start_columns(
-        features, columns, column, plane, i, to_j, count, patch_y, stride, unit, cap
+        features, squares, columns, plane, i, to_j, count, patch_y, stride, row_size, unit, cap,
     ):  # fmt: skip
         """Sum the differences over the patch rows that begin at `i`, for each column."""
         for x in range(count):
@@ -120,8 +112,56 @@ def average(
                 for q in range(patch_y):
                     k = i + q * stride + x
                     d = difference(features, plane, k, k + to_j + g, unit, cap)
+                    if KEEP:
+                        store(squares, q * row_size + x * GROUP + g, d)
                     s = add_bits(s, sub_bits(d, unit))
-                store(columns, column + x * GROUP + g, s)
+                store(columns, x * GROUP + g, s)
+
+    @inline
+    def move_column(features, squares, slot, columns, plane, leave, enter, x, g, to_j, unit, cap):
+        """Move the sum of one column down by a row."""
+        d = difference(features, plane, enter + x, enter + x + to_j + g, unit, cap)
+        k = x * GROUP + g
+        if KEEP:
+            gone = load(squares, slot + k)
+            store(squares, slot + k, d)
+        else:
+            gone = difference(features, plane, leave + x, leave + x + to_j + g, unit, cap)
+        s = add_bits(load(columns, k), sub_bits(d, gone))
+        store(columns, k, s)
+        return s
+
+    @inline
+    def compare_row(
+        features, squares, slot, columns, plane, leave, enter, to_j, patch_x, unit, cap, starts,
+        exponents, count,
+    ):  # fmt: skip
+        """Exponents of a row of weights."""
+        box = registers(GROUP)
+        for g in range(GROUP):
+            box[g] = starts[g]
+        for x in range(patch_x - 1):
+            for g in range(GROUP):
+                s = move_column(
+                    features, squares, slot, columns, plane, leave, enter, x, g, to_j, unit, cap
+                )
+                box[g] = sub_bits(box[g], s)
+        for x in range(count):
+            for g in range(GROUP):
+                last = x + patch_x - 1
+                s = move_column(
+                    features, squares, slot, columns, plane, leave, enter, last, g, to_j, unit, cap
+                )
+                s = sub_bits(box[g], s)
+                store(exponents, x * GROUP + g, s)
+                box[g] = add_bits(s, load(columns, x * GROUP + g))
+
+    @inline
+    def weight(exponents, k, lowest, highest):
+        s = maximum_bits(minimum_bits(load(exponents, k), highest), lowest)
+        if COARSE > 0:
+            s = shift_bits(s, COARSE)
+        return fixed_exp2(s)
 
     @inline
     def spread(w, g, values, plane, i, to_j, totals, given, given_values):
@@ -151,113 +191,34 @@ def average(
                 add(numerator, j + g + c * plane, given_values[g * VALUES + c])
 
     @inline
-    def move_column(features, columns, column, plane, leave, enter, x, g, to_j, unit, cap):
-        """Move the sum of one column down by a row."""
-        i, j = enter + x, enter + x + to_j + g
-        s = difference(features, plane, i, j, unit, cap)
-        i, j = leave + x, leave + x + to_j + g
-        s = sub_bits(s, difference(features, plane, i, j, unit, cap))
-        s = add_bits(load(columns, column + x * GROUP + g), s)
-        store(columns, column + x * GROUP + g, s)
-        return s
-
-    @inline
-    def start_box(features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, box):
-        for x in range(patch_x - 1):
-            for g in range(GROUP):
-                s = move_column(
-                    features, columns, column, plane, leave, enter, x, g, to_j, unit, cap
-                )
-                box[g] = add_bits(box[g], s)
-
-    @inline
-    def next_sum(
-        features, columns, column, plane, leave, enter, x, g, to_j, patch_x, unit, cap, box
-    ):
-        """Squared difference of the patches that begin at column `x`; moves the box there."""
-        last = x + patch_x - 1
-        s = move_column(features, columns, column, plane, leave, enter, last, g, to_j, unit, cap)
-        s = add_bits(box[g], s)
-        box[g] = sub_bits(s, load(columns, column + x * GROUP + g))
-        return s
-
-    @inline
-    def root(s, scale, bias):
-        return root_weight(minimum(from_bits(s) * scale + bias, splat(ZERO)))
-
-    @inline
-    def start_row(
-        features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale, biases,
-        box, sums, roots,
-    ):  # fmt: skip
-        """Fill the pipeline: weights are two columns ahead as sums, one as roots."""
-        start_box(features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, box)
-        for g in range(GROUP):
-            s = next_sum(
-                features, columns, column, plane, leave, enter, 0, g, to_j, patch_x, unit, cap, box
-            )
-            roots[g] = root(s, scale, biases[g])
-        for g in range(GROUP):
-            sums[g] = next_sum(
-                features, columns, column, plane, leave, enter, 1, g, to_j, patch_x, unit, cap, box
-            )
-
-    @inline
-    def advance(
-        features, columns, column, plane, leave, enter, x, to_j, patch_x, unit, cap, scale, biases,
-        box, sums, roots,
-    ):  # fmt: skip
-        for g in range(GROUP):
-            roots[g] = root(sums[g], scale, biases[g])
-        for g in range(GROUP):
-            sums[g] = next_sum(
-                features, columns, column, plane, leave, enter, x + 2, g, to_j, patch_x, unit,
-                cap, box,
-            )  # fmt: skip
-
-    @inline
     def average_row(
-        features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale, biases,
+        exponents, lowest, highest, plane, to_j,
         values, numerator, denominator, i, count,
     ):  # fmt: skip
         """Add the weighted values of j to i and of i to j, along a row of pairs."""
-        box, sums, roots = registers(GROUP), registers(GROUP), registers(GROUP)
         given, given_values = registers(GROUP), registers(SUMS)
-        start_row(
-            features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale,
-            biases, box, sums, roots,
-        )  # fmt: skip
         for x in range(count):
             total, totals = splat(ZERO), registers(VALUES)
             for g in range(GROUP):
-                w = power_of_16(roots[g])
+                w = weight(exponents, x * GROUP + g, lowest, highest)
                 total = total + w
                 spread(w, g, values, plane, i + x, to_j, totals, given, given_values)
             add_spread(
                 numerator, denominator, plane, i + x, to_j, total, totals, given, given_values
             )
-            advance(
-                features, columns, column, plane, leave, enter, x, to_j, patch_x, unit, cap,
-                scale, biases, box, sums, roots,
-            )  # fmt: skip
         finish_spread(numerator, denominator, plane, i + count + to_j, given, given_values)
 
     @inline
     def tally_row(
-        features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale, biases,
+        exponents, lowest, highest, plane, to_j,
         mass, largest, i, count,
     ):  # fmt: skip
         """Keep each patch's sum of weights and its largest."""
-        box, sums, roots = registers(GROUP), registers(GROUP), registers(GROUP)
         given, given_most = registers(GROUP), registers(GROUP)
-        start_row(
-            features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale,
-            biases, box, sums, roots,
-        )  # fmt: skip
         for x in range(count):
             total, most = splat(ZERO), splat(ZERO)
             for g in range(GROUP):
-                w = power_of_16(roots[g])
+                w = weight(exponents, x * GROUP + g, lowest, highest)
                 total = total + w
                 most = maximum(most, w)
                 given[g] = given[g] + w
@@ -268,41 +229,28 @@ def average(
             raise_to(largest, i + x + to_j, given_most[0])
             shift(given)
             shift(given_most)
-            advance(
-                features, columns, column, plane, leave, enter, x, to_j, patch_x, unit, cap,
-                scale, biases, box, sums, roots,
-            )  # fmt: skip
         for g in range(GROUP - 1):
             add(mass, i + count + to_j + g, given[g])
             raise_to(largest, i + count + to_j + g, given_most[g])
 
     @inline
     def collect_row(
-        features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale, biases,
-        worth, ring, slot, ring_columns, i, count, weight_unit,
+        exponents, lowest, highest, plane, to_j,
+        worth, ring, ring_slot, ring_columns, i, count, weight_unit,
     ):  # fmt: skip
         """Put a row of weights, normalised by both patches, into the ring of a patch's rows.
 
         The ring's sums over rows are kept in `ring_columns`.
         """
-        box, sums, roots = registers(GROUP), registers(GROUP), registers(GROUP)
-        start_row(
-            features, columns, column, plane, leave, enter, to_j, patch_x, unit, cap, scale,
-            biases, box, sums, roots,
-        )  # fmt: skip
         for x in range(count):
             worth_of_i = load(worth, i + x)
             for g in range(GROUP):
-                w = power_of_16(roots[g])
+                w = weight(exponents, x * GROUP + g, lowest, highest)
                 k = x * GROUP + g
                 bits = w * worth_of_i * load(worth, i + x + to_j + g) + weight_unit
-                gained = sub_bits(bits, load(ring, slot + k))
-                store(ring, slot + k, bits)
+                gained = sub_bits(bits, load(ring, ring_slot + k))
+                store(ring, ring_slot + k, bits)
                 store(ring_columns, k, add_bits(load(ring_columns, k), gained))
-            advance(
-                features, columns, column, plane, leave, enter, x, to_j, patch_x, unit, cap,
-                scale, biases, box, sums, roots,
-            )  # fmt: skip
 
     @inline
     def average_patches(
@@ -336,21 +284,23 @@ def average(
 
     @inline
     def unpack(packed, out, corners, height, picture_width, rows, cols, origin, stride, plane):
-        for lane in range(WIDTH):
-            top, left = corners[2 * lane], corners[2 * lane + 1]
-            for y in range(min(rows, height - top)):
-                for x in range(min(cols, picture_width - left)):
-                    pixel = (top + y) * picture_width + left + x
-                    for c in range(VALUES):
-                        k = (origin + y * stride + x + c * plane) * WIDTH + lane
-                        out[pixel * VALUES + c] = packed[k]
+        for y in range(rows):
+            for lane in range(WIDTH):
+                top, left = corners[2 * lane] + y, corners[2 * lane + 1]
+                if top < height:
+                    for x in range(min(cols, picture_width - left)):
+                        pixel = top * picture_width + left + x
+                        for c in range(VALUES):
+                            k = (origin + y * stride + x + c * plane) * WIDTH + lane
+                            out[pixel * VALUES + c] = packed[k]
 
     def kernel(
         feature_image, value_image, patch_image, out, row_of, column_of, corners,
         features, values, numerator, denominator, patches,
-        columns, ring, ring_columns,
+        squares, columns, exponents, ring, ring_columns,
         height, picture_width, rows, cols, radius_y, radius_x, half_y, half_x,
-        scale_, bias_, unit_, cap_, weight_unit_, weight_scale, self_weight, self_floor,
+        start, lowest_, highest_,
+        factor, unit_, cap_, weight_unit_, weight_scale, self_weight, self_floor,
     ):  # fmt: skip
         reach_y, reach_x = (half_y, half_x) if FORM == PATCHWISE else (0, 0)
         margin_y, margin_x = radius_y + half_y + reach_y + 1, radius_x + half_x + reach_x
@@ -358,15 +308,22 @@ def average(
         tile_rows, stride = rows + 2 * margin_y, cols + 2 * margin_x
         plane, origin = tile_rows * stride, margin_y * stride + margin_x
         worth, own, row_size = 0, plane, stride * GROUP
-        scale, bias, unit, cap = splat(scale_), splat(bias_), splat(unit_), splat(cap_)
-        weight_unit, zero, never = splat(weight_unit_), splat(ZERO), splat(NEVER)
-        biases = registers(GROUP)
+        unit, cap, lowest, highest = (
+            splat(unit_),
+            splat(cap_),
+            splat_bits(lowest_),
+            splat_bits(highest_),
+        )
+        weight_unit, zero = splat(weight_unit_), splat(ZERO)
+        starts = registers(GROUP)
 
-        pack(feature_image, features, FEATURES, row_of, column_of, corners, tile_rows, stride)
+        pack(
+            feature_image, features, FEATURES, row_of, column_of, corners, tile_rows, stride, factor
+        )
         if GUIDED:
-            pack(value_image, values, VALUES, row_of, column_of, corners, tile_rows, stride)
+            pack(value_image, values, VALUES, row_of, column_of, corners, tile_rows, stride, factor)
         if FORM == PATCHWISE:
-            pack(patch_image, patches, 2, row_of, column_of, corners, tile_rows, stride)
+            pack(patch_image, patches, 2, row_of, column_of, corners, tile_rows, stride, ONE)
         if FORM == PATCH_SUMS:
             fill(patches, plane, zero)
             fill(numerator, plane, splat(self_floor))
@@ -376,50 +333,51 @@ def average(
 
         for dy in range(radius_y + 1):
             first = -dy - reach_y
-            for sweep in range(1 if dy == 0 else -radius_x, radius_x + 1, SWEEP * GROUP):
+            for dx in range(1 if dy == 0 else -radius_x, radius_x + 1, GROUP):
+                for g in range(GROUP):
+                    starts[g] = splat_bits(start if dx + g <= radius_x else lowest_)
+                to_j = dy * stride + dx
+                left = min(0, -min(dx + GROUP - 1, radius_x))
+                inner = cols + max(0, -dx) - left
+                count = inner + 2 * reach_x
+                begin = origin + first * stride + left - reach_x
                 if FORM == PATCHWISE:
                     fill(ring, patch_y * row_size, weight_unit)
                     fill(ring_columns, row_size, zero)
+                start_columns(
+                    features, squares, columns, plane, begin - (half_y + 1) * stride - half_x,
+                    to_j, count + patch_x - 1, patch_y, stride, row_size, unit, cap,
+                )  # fmt: skip
                 for y in range(first, rows + reach_y):
-                    for dx in range(sweep, min(sweep + SWEEP * GROUP, radius_x + 1), GROUP):
-                        for g in range(GROUP):
-                            biases[g] = bias if dx + g <= radius_x else never
-                        to_j = dy * stride + dx
-                        left = min(0, -min(dx + GROUP - 1, radius_x))
-                        inner = cols + max(0, -dx) - left
-                        count = inner + 2 * reach_x
-                        i = origin + y * stride + left - reach_x
-                        enter = i + half_y * stride - half_x
-                        leave = enter - patch_y * stride
-                        column = (dx - sweep) * stride
-                        if y == first:
-                            start_columns(
-                                features, columns, column, plane, leave, to_j,
-                                count + patch_x - 1, patch_y, stride, unit, cap,
+                    i = begin + (y - first) * stride
+                    enter = i + half_y * stride - half_x
+                    leave = enter - patch_y * stride
+                    slot = (y - first) % patch_y * row_size
+                    compare_row(
+                        features, squares, slot, columns, plane, leave, enter, to_j, patch_x,
+                        unit, cap, starts, exponents, count,
+                    )  # fmt: skip
+                    if FORM == PIXELWISE:
+                        average_row(
+                            exponents, lowest, highest, plane, to_j,
+                            values, numerator, denominator, i, count,
+                        )  # fmt: skip
+                    elif FORM == PATCH_SUMS:
+                        tally_row(
+                            exponents, lowest, highest, plane, to_j, patches, numerator, i, count
+                        )
+                    else:
+                        collect_row(
+                            exponents, lowest, highest, plane, to_j,
+                            patches, ring, slot, ring_columns, i, count, weight_unit,
+                        )  # fmt: skip
+                        if y - first >= patch_y - 1:
+                            average_patches(
+                                ring_columns, patch_x, values, plane, numerator, denominator,
+                                i + reach_x - half_y * stride, to_j, inner,
                             )  # fmt: skip
-                        if FORM == PIXELWISE:
-                            average_row(
-                                features, columns, column, plane, leave, enter, to_j, patch_x,
-                                unit, cap, scale, biases, values, numerator, denominator, i, count,
-                            )  # fmt: skip
-                        elif FORM == PATCH_SUMS:
-                            tally_row(
-                                features, columns, column, plane, leave, enter, to_j, patch_x,
-                                unit, cap, scale, biases, patches, numerator, i, count,
-                            )  # fmt: skip
-                        else:
-                            collect_row(
-                                features, columns, column, plane, leave, enter, to_j, patch_x,
-                                unit, cap, scale, biases, patches, ring,
-                                ((y - first) % patch_y) * row_size, ring_columns, i, count,
-                                weight_unit,
-                            )  # fmt: skip
-                            if y - first >= patch_y - 1:
-                                average_patches(
-                                    ring_columns, patch_x, values, plane, numerator, denominator,
-                                    i + reach_x - half_y * stride, to_j, inner,
-                                )  # fmt: skip
 
+        scale = splat(ONE if FORM == PATCH_SUMS else ONE / factor)
         for y in range(rows):
             for x in range(cols):
                 i = origin + y * stride + x
@@ -433,13 +391,13 @@ def average(
                     if FORM == PATCHWISE:
                         itself = box_sum(patches, own + i, stride, half_y, half_x)
                         itself = itself * splat(weight_scale)
-                    weight_sum = load(denominator, i) + itself
+                    share = scale / (load(denominator, i) + itself)
                     for c in range(VALUES):
                         k = i + c * plane
                         total = load(numerator, k) + itself * load(values, k)
-                        store(numerator, k, total / weight_sum)
+                        store(numerator, k, total * share)
         unpack(numerator, out, corners, height, picture_width, rows, cols, origin, stride, plane)
 
     numbers, indices = types.CPointer(float32), types.CPointer(int64)
-    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 8 + [int64] * 8 + [float32] * 8
+    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 10 + [int64] * 11 + [float32] * 7
     return kernel, void(*arguments)

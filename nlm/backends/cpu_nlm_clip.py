@@ -22,8 +22,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import float32, int64, njit, types, void
 
-from nlm.backends.cpu_nlm import EXP
-from nlm.backends.simd import simd
+from nlm.backends.simd import EXP2_OFFSET, simd
 
 numbers, indices = types.CPointer(float32), types.CPointer(int64)
 
@@ -56,22 +55,17 @@ def average(
     ops = simd(width)
     load, store, splat = ops.load_from, ops.store_from, ops.splat
     registers, minimum, maximum = ops.registers, ops.minimum, ops.maximum
-    C1, C2, C3, C4 = (np.float32(c) for c in EXP)
+    to_bits, fixed_exp2 = ops.to_bits, ops.fixed_exp2
     ZERO, ONE = np.float32(0), np.float32(1)
-    LEAST = np.float32(-1.75)  # where the polynomial has its minimum, a weight of 7e-11
-    NEVER = np.float32(-1e9)
+    HIGHEST = np.float32(EXP2_OFFSET * 2**16)
+    LOWEST = np.float32((EXP2_OFFSET - 40) * 2**16)  # a weight of 2^-40
 
     inline = njit(error_model="numpy")
 
     @inline
-    def weight(u):
-        """exp(16 u) for u <= 0."""
-        u = maximum(u, splat(LEAST))
-        p = (((splat(C4) * u + splat(C3)) * u + splat(C2)) * u + splat(C1)) * u + splat(ONE)
-        p = p * p
-        p = p * p
-        p = p * p
-        return p * p
+    def weight(exponent):
+        exponent = maximum(minimum(exponent, splat(HIGHEST)), splat(LOWEST))
+        return fixed_exp2(to_bits(exponent))
 
     @inline
     def fill(array, count, value):
@@ -122,7 +116,7 @@ def average(
 
     @inline
     def weigh(
-        ring, r, row_size, weights, i, mass, largest, patch, length, scale, biases
+        ring, r, row_size, weights, i, mass, largest, patch, length, scale, starts
     ):  # fmt: skip
         """Sum a row of patches over their height, as weights; keep each one's sum and largest."""
         for x in range(0, length, WIDTH):
@@ -131,7 +125,7 @@ def average(
                 s = load(ring, r + g * length + x)
                 for a in range(1, CELLS):
                     s = s + load(ring, r + a * row_size + g * length + x)
-                w = weight(minimum(s * scale + load(biases, g * WIDTH), splat(ZERO)))
+                w = weight(s * scale + load(starts, g * WIDTH))
                 total = total + w
                 most = maximum(most, w)
                 store(weights, i + g * length + x, w)
@@ -210,9 +204,9 @@ def average(
 
     def kernel(
         frames, factors, out, corners, windows, seen,
-        weights, mass, largest, rows, ring, numerator, denominator, biases,
+        weights, mass, largest, rows, ring, numerator, denominator, starts,
         tiles, count, radius, core_rows, length, span, stride, plane, height, picture,
-        margin, scale_, bias_, self_floor,
+        margin, scale_, start_, self_floor,
     ):  # fmt: skip
         edge = CELLS - 1  # cells round the tile in which patches begin that cover some of it
         patch_rows, core = core_rows + edge, length - 2 * edge
@@ -220,7 +214,7 @@ def average(
         groups = -(-side // GROUP)
         set_size = GROUP * length  # of the offsets of a group
         row_size = side * groups * set_size
-        scale, bias, zero, never = splat(scale_), splat(bias_), splat(ZERO), splat(NEVER)
+        scale, start, zero, never = splat(scale_), splat(start_), splat(ZERO), splat(LOWEST)
 
         for tile in range(tiles):
             top, left = corners[2 * tile], corners[2 * tile + 1]
@@ -255,12 +249,12 @@ def average(
                             for g in range(GROUP):
                                 dx = group * GROUP + g
                                 itself = frame == 0 and dy == radius and dx == radius
-                                store(biases, g * WIDTH, never if itself or dx >= side else bias)
+                                store(starts, g * WIDTH, never if itself or dx >= side else start)
                             k = (dy * groups + group) * set_size
                             weigh(
                                 ring, k, row_size, weights,
                                 (frame * patch_rows + patch) * row_size + k,
-                                mass, largest, patch * length, length, scale, biases,
+                                mass, largest, patch * length, length, scale, starts,
                             )  # fmt: skip
 
             for k in range(0, patch_rows * length, WIDTH):

@@ -28,6 +28,11 @@ FASTMATH = ("contract", "nsz", "arcp", "afn")
 
 EXP2 = (1.0, 0.693147203, 0.24022648, 0.0555033242, 0.00961842850, 0.00133988989, 0.000153555586)
 """Coefficients of 2^x for -0.5 <= x <= 0.5, minimax: within 2e-9 of the value but for rounding."""
+FIXED_EXP2 = (8389235.0, 2551532.0, -1896385.375, -654519.4375)
+"""Coefficients of 2^23 (2 + f - 2^f) for 0 <= f <= 1: by that much less 2^23 the bits of a float
+are off where f stands in place of its mantissa. With them a power is within 7.6e-5 of its value."""
+EXP2_OFFSET = 277
+"""The bits of 1 and of 2^23 as a float, added and divided by 2^23."""
 ROUNDER = 1.5 * 2**23
 """Added to a small number, it leaves that number, rounded, in the low bits of the sum."""
 
@@ -143,11 +148,15 @@ def simd(width: int) -> SimpleNamespace:
     - ``load_from(pointer, k)``, ``store_from(pointer, k, lanes)``: `width` numbers from the k-th on
     - ``splat(number)``: the number in every lane
     - ``minimum(a, b)``, ``maximum(a, b)``, ``sqrt(a)``
-    - ``add_bits(a, b)``, ``sub_bits(a, b)``: the bit patterns as int32, ``from_bits(a)``: that
-      integer as a float. Numbers x in [0, u] with u a power of two have the bits of ``u`` plus
-      x * 2^23 / u in ``u + x``, so their sums and differences can be taken exactly.
+    - ``add_bits(a, b)``, ``sub_bits(a, b)``, ``minimum_bits(a, b)``, ``maximum_bits(a, b)``: of
+      the bit patterns as int32, ``shift_bits(a, n)`` to the left, n a literal number,
+      ``splat_bits(integer)``, ``from_bits(a)``: that integer as a float, ``to_bits(a)`` the
+      reverse, rounded towards zero. Numbers x in [0, u] with u a power of two have the bits of
+      ``u`` plus x * 2^23 / u in ``u + x``, so their sums and differences can be taken exactly.
     - ``where_at_most(a, b, x, y)``: x where a <= b, otherwise y
     - ``exp2(a)``: 2^a for -126 <= a <= 127, within 1e-7 of its value
+    - ``fixed_exp2(a)``: 2^(n / 2^16 - EXP2_OFFSET), n the bits of a, where that is a normal number;
+      within 7.6e-5 of its value
     - ``registers(n)``: `n` lanes (a literal number), zeroed; ``r[k]``, ``r[k] = lanes``
     - ``shift(r)``: drops ``r[0]``, moves the others down by one, zeroes the last
     """
@@ -226,10 +235,51 @@ def simd(width: int) -> SimpleNamespace:
 
         return call
 
+    def comparing_bits(comparison: str) -> Any:
+        @intrinsic
+        def call(typingctx: Any, a: Any, b: Any) -> Any:
+            def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+                a, b = (builder.bitcast(one, integers) for one in args)
+                chosen = builder.select(builder.icmp_signed(comparison, a, b), a, b)
+                return builder.bitcast(chosen, vector)
+
+            return lanes(lanes, lanes), codegen
+
+        return call
+
+    def splat_integer(builder: Any, number: Any) -> Any:
+        one = builder.trunc(number, INT32)
+        one = builder.insert_element(
+            ir.Constant(integers, ir.Undefined), one, ir.Constant(INT32, 0)
+        )
+        return builder.shuffle_vector(one, one, ir.Constant(integers, [0] * width))
+
+    @intrinsic
+    def splat_bits(typingctx: Any, number: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.bitcast(splat_integer(builder, args[0]), vector)
+
+        return lanes(types.int64), codegen
+
+    @intrinsic(prefer_literal=True)
+    def shift_bits(typingctx: Any, a: Any, count: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            counts = ir.Constant(integers, [count.literal_value] * width)
+            return builder.bitcast(builder.shl(builder.bitcast(args[0], integers), counts), vector)
+
+        return lanes(lanes, count), codegen
+
     @intrinsic
     def from_bits(typingctx: Any, a: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             return builder.sitofp(builder.bitcast(args[0], integers), vector)
+
+        return lanes(lanes), codegen
+
+    @intrinsic
+    def to_bits(typingctx: Any, a: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.bitcast(builder.fptosi(args[0], integers), vector)
 
         return lanes(lanes), codegen
 
@@ -256,6 +306,31 @@ def simd(width: int) -> SimpleNamespace:
             exponent = builder.shl(builder.bitcast(rounded, integers), exponent)
             scaled = builder.add(builder.bitcast(power, integers), exponent)
             return builder.bitcast(scaled, vector)
+
+        return lanes(lanes), codegen
+
+    @intrinsic
+    def fixed_exp2(typingctx: Any, a: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            def integer(number: int) -> Any:
+                return ir.Constant(integers, [number] * width)
+
+            def constant(number: float) -> Any:
+                return ir.Constant(vector, [float(np.float32(number))] * width)
+
+            halves = ir.VectorType(ir.IntType(16), 2 * width)
+            base = ir.Constant(vector, [128.0] * width)  # whose unit in the last place is 2^-16
+            low, high = (builder.bitcast(one, halves) for one in (args[0], base))
+            order = [k + 2 * width * (k % 2) for k in range(2 * width)]
+            places = ir.Constant(ir.VectorType(INT32, 2 * width), order)
+            fraction = builder.bitcast(builder.shuffle_vector(low, high, places), vector)
+            fraction = builder.fsub(fraction, base)
+            off = constant(FIXED_EXP2[-1])
+            for coefficient in FIXED_EXP2[-2::-1]:
+                product = builder.fmul(off, fraction, flags=FASTMATH)
+                off = builder.fadd(product, constant(coefficient), flags=FASTMATH)
+            exponent = builder.shl(builder.bitcast(args[0], integers), integer(7))
+            return builder.bitcast(builder.sub(exponent, builder.bitcast(off, integers)), vector)
 
         return lanes(lanes), codegen
 
@@ -296,9 +371,15 @@ def simd(width: int) -> SimpleNamespace:
         registers=registers,
         sqrt=sqrt,
         exp2=exp2,
+        fixed_exp2=fixed_exp2,
         where_at_most=where_at_most,
         shift=shift,
         add_bits=on_bits("add"),
         sub_bits=on_bits("sub"),
+        minimum_bits=comparing_bits("<"),
+        maximum_bits=comparing_bits(">"),
+        splat_bits=splat_bits,
+        shift_bits=shift_bits,
         from_bits=from_bits,
+        to_bits=to_bits,
     )

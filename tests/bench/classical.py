@@ -150,13 +150,14 @@ def error(rounds: int, threads: int) -> list[dict]:
     from tests import naive
 
     rows = []
+    definition = {"aggregate": False, "refine": False}
     for channels in (1, 3):
         noisy = picture(150, 170, channels)
         for preset in registry.PRESETS:
-            params = registry.parameters("nlm", preset, {"aggregate": False})
+            params = registry.parameters("nlm", preset, definition).at(SIGMA)  # type: ignore[attr-defined]
             patch, radius = (params.patch_size,) * 2, (params.search_radius,) * 2  # type: ignore[attr-defined]
             slow = naive.nlm(noisy, noisy, SIGMA, params.strength, patch, radius, False)  # type: ignore[attr-defined]
-            fast = ours(noisy, preset, threads, aggregate=False)()
+            fast = ours(noisy, preset, threads, **definition)()
             off = 255 * float(np.abs(fast[0] - slow).max())  # type: ignore[index]
             rows.append(
                 {"task": f"{preset}, {channels} channels, pixelwise", "error": round(off, 5)}
