@@ -69,6 +69,10 @@ class Convolution:
     channels: int
     step: int
 
+    @property
+    def taps(self) -> int:
+        return int(self.weights.shape[2])
+
     @classmethod
     def of(
         cls, weights: NDArray[np.floating], bias: NDArray[np.floating], step: int = 1
@@ -130,18 +134,27 @@ def shared_bytes(taps: int, step: int, channels: int) -> int:
 
 def unshuffle(picture: NDArray[np.float32], level: NDArray[np.float32]) -> FeatureMap:
     """Every 2 x 2 pixels as channels (C, dy, dx), and the level's mean as the last one."""
+    put = gpu_device.device().put
+    return unshuffle_on_card(put(picture), put(level))
+
+
+def unshuffle_on_card(picture: Any, level: Any) -> FeatureMap:
+    """Do what `unshuffle` does, with arrays that lie on the card."""
     rows, columns, colours = picture.shape
     h = FeatureMap.empty(4 * colours + 1, rows // 2, columns // 2)
-    put = gpu_device.device().put
-    pixels = put(picture).reshape(rows // 2, 2, columns // 2, 2, colours)
+    pixels = picture.reshape(rows // 2, 2, columns // 2, 2, colours)
     h.data[:-1].reshape(colours, 2, 2, *h.data.shape[1:])[...] = pixels.transpose(4, 1, 3, 0, 2)
-    h.data[-1] = put(level).reshape(rows // 2, 2, columns // 2, 2).mean((1, 3))
+    h.data[-1] = level.reshape(rows // 2, 2, columns // 2, 2).mean((1, 3))
     return h
 
 
 def shuffle(h: FeatureMap) -> NDArray[np.float32]:
     """Channels (C, dy, dx) as 2 x 2 pixels: a picture (Y, X, C)."""
+    return np.asarray(gpu_device.device().get(shuffle_on_card(h)))
+
+
+def shuffle_on_card(h: FeatureMap) -> Any:
+    """Do what `shuffle` does, and leave the picture on the card."""
     shape = (2 * h.rows, 2 * h.columns, h.channels // 4)
     parts = h.data.reshape(-1, 2, 2, h.rows, h.columns).transpose(3, 1, 4, 2, 0)
-    device = gpu_device.device()
-    return np.asarray(device.get(device.xp.ascontiguousarray(parts.reshape(shape))))
+    return gpu_device.device().xp.ascontiguousarray(parts.reshape(shape))
