@@ -17,6 +17,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from nlm.backends.threads import for_each
 from nlm.learned import weights
 from nlm.learned.config import ModelConfig
 from nlm.learned.model import NlNet
+from tests import compiled_ahead
 
 SIGMA = 20 / 255
 INSTRUCTIONS = 17
@@ -44,10 +48,13 @@ class Bench:
     Attributes
     ----------
     rows : list of (name, number, unit, remark)
+    compiling : list of Future
+        Kernels of the CPU, meanwhile.
     """
 
     options: argparse.Namespace
     rows: list[tuple[str, float, str, str]] = field(default_factory=list)
+    compiling: list[Any] = field(default_factory=list)
 
     def add(self, name: str, number: float, unit: str, remark: str = "") -> None:
         self.rows.append((name, number, unit, remark))
@@ -148,7 +155,9 @@ def machine(bench: Bench) -> None:
     """The card, and what it can do at most."""
     import cupy
 
-    print(f"  {gpu_device.describe()}; NumPy {np.__version__}")
+    found = (name for name in ("numpy", "numba", "llvmlite", "torch") if find_spec(name))
+    versions = ", ".join(f"{name} {version(name)}" for name in found)
+    print(f"  {gpu_device.describe()}; {versions}")
     about = cupy.cuda.Device().attributes
     processors, clock = about["MultiProcessorCount"], about["ClockRate"] * 1e3
     bench.add("multiprocessors", processors, "")
@@ -227,6 +236,8 @@ def classical(bench: Bench) -> None:
 
 def processor(bench: Bench) -> None:
     """The CPU with two threads, on a part of the picture."""
+    for future in bench.compiling:
+        future.result()
     picture = photograph(0.75)
     share = bench.options.megapixels * 1e6 / picture[..., 0].size
     place = backends.choose("cpu", threads=2)
@@ -372,7 +383,9 @@ def layers_timed() -> Iterator[dict[str, list[tuple[float, float]]]]:
 
     def window(q: Any, k: Any, v: Any, near: Any, **how: Any) -> tuple[str, float]:
         seen = float(near.seen().sum()) if near.radius else float(len(q)) * len(k)
-        return f"attend, {q.shape[1]} channels, {near.queries}", 2 * seen * (q.shape[1] + v.shape[1])
+        return f"attend, {q.shape[1]} channels, {near.queries}", 2 * seen * (
+            q.shape[1] + v.shape[1]
+        )
 
     usual = gpu_layers.convolve, gpu_window_layer.convolve, gpu_window_layer.attend_on_card
     gpu_layers.convolve = gpu_window_layer.convolve = timed(usual[0], convolution)
@@ -396,7 +409,7 @@ def nlnet(bench: Bench) -> None:
         else:
             given = device.put(picture)
         on_card = device.put(level)
-        took = bench.milliseconds(lambda: forward(network, given, on_card))  # noqa: B023
+        took = bench.milliseconds(partial(forward, network, given, on_card))
         bench.add(title, took, "ms", "on the card, without copies")
         with layers_timed() as layers:
             forward(network, given, on_card)
@@ -405,7 +418,6 @@ def nlnet(bench: Bench) -> None:
         for name, times in sorted(layers.items(), key=lambda one: -sum(t for t, _ in one[1])):
             spent, done = (sum(column) for column in zip(*times, strict=True))
             bench.add(f"  {len(times)} x {name}", spent, "ms", f"{done / spent / 1e9:.1f} TFLOP/s")
-        del given, on_card, network
     place, params = backends.choose("gpu"), registry.parameters("nlnet", "balanced", {})
     params = replace(params, weights=str(bench.options.weights))
     took = bench.seconds(lambda: registry.get("nlnet").apply(picture[None], SIGMA, params, place))
@@ -441,14 +453,12 @@ def in_torch(bench: Bench) -> None:
                 run(noisy, level, estimates)
                 torch.cuda.synchronize()
                 first = time.perf_counter() - began
-                took = bench.milliseconds(
-                    on_torch_stream(lambda: run(noisy, level, estimates))  # noqa: B023
-                )
+                took = bench.milliseconds(on_torch_stream(partial(run, noisy, level, estimates)))
                 remark = f"first run {first:.0f} s"
                 if ours:
                     remark += f"; ours takes {ours / took:.2f} x its time"
                 bench.add(f"{title}, torch, {how}", took, "ms", remark)
-        del twin, network
+        del twin
         torch.cuda.empty_cache()
 
 
@@ -525,6 +535,9 @@ def main() -> None:
     if reason := gpu_device.missing():
         raise SystemExit(f"there is no GPU to measure: {reason}")
     failed = False
+    if "cpu" in options.only.split(","):
+        how = {"preset": None, "aggregate": False, "channels": 3}
+        bench.compiling = compiled_ahead.start([how])
     for name in options.only.split(","):
         began = time.perf_counter()
         print(f"{name}: {PARTS[name].__doc__}", flush=True)
