@@ -41,7 +41,7 @@ NONE = "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"
 
 
 def test_there_are_sources():
-    assert {path.name for path in SOURCES} == {"nlm.cu", "layers.cu", "attention.cu"}
+    assert {path.name for path in SOURCES} == {"nlm.cu", "layers.cu", "attention.cu", "tensor.cu"}
 
 
 @needs_nvcc

@@ -2,9 +2,9 @@
 
     python -m tests.bench.gpu [--only machine,classical,...] [--megapixels 12] [--json FILE]
 
-Parts: machine, classical, cpu, attention, nlnet, video, torch. Times are of the card's own clock
-(events), medians after a warm-up. A part that fails prints why, and the next one goes on. With
-`--once`, every kernel runs once, for a profiler; `--weights` takes another network for nlnet.
+Parts: machine, classical, attention, nlnet, tensor, video, cpu, torch. Times are of the card's own
+clock (events), medians after a warm-up. A part that fails prints why, and the next one goes on.
+With `--once`, every kernel runs once, for a profiler; `--weights` takes another network for nlnet.
 """
 
 import argparse
@@ -26,7 +26,15 @@ from typing import Any
 import numpy as np
 
 from nlm import backends, registry
-from nlm.backends import cpu, gpu, gpu_device, gpu_layers, gpu_non_local, gpu_window_layer
+from nlm.backends import (
+    cpu,
+    gpu,
+    gpu_device,
+    gpu_layers,
+    gpu_non_local,
+    gpu_tensor,
+    gpu_window_layer,
+)
 from nlm.backends.threads import for_each
 from nlm.learned import weights
 from nlm.learned.config import ModelConfig
@@ -206,6 +214,17 @@ def averages(bench: Bench, picture: np.ndarray) -> dict[str, Callable[[], object
     return runs
 
 
+@contextmanager
+def only_layout(layout: tuple[int, int]) -> Iterator[None]:
+    """Within, blocks have this layout."""
+    usual = gpu.LAYOUTS
+    gpu.LAYOUTS = (layout,)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        gpu.LAYOUTS = usual
+
+
 def classical(bench: Bench) -> None:
     """Pixelwise and patchwise non-local means."""
     for channels in (3, 1):
@@ -213,6 +232,10 @@ def classical(bench: Bench) -> None:
         title = "colour" if channels == 3 else "gray"
         for name, run in averages(bench, picture).items():
             bench.add(f"{name}, {title}", bench.milliseconds(run), "ms", "on the card")
+            for layout in gpu.LAYOUTS[1:]:
+                with only_layout(layout):
+                    took = bench.milliseconds(run)
+                bench.add(f"  with columns, group = {layout}", took, "ms")
         if channels == 3:
             rate = bench.number("instructions")
             took = bench.number("pixelwise 21/7, colour")
@@ -396,6 +419,51 @@ def layers_timed() -> Iterator[dict[str, list[tuple[float, float]]]]:
         gpu_layers.convolve, gpu_window_layer.convolve, gpu_window_layer.attend_on_card = usual
 
 
+LAYOUTS = {
+    48: [(1, 3, 8, 4, 2, 1), (1, 3, 8, 4, 2, 3), (1, 3, 8, 4, 2, 9), (1, 3, 4, 8, 3, 1),
+         (1, 3, 8, 8, 1, 1), (1, 3, 8, 8, 1, 9), (1, 3, 4, 4, 4, 1)],
+    64: [(2, 2, 4, 8, 2, 1), (1, 4, 8, 4, 2, 1), (2, 2, 4, 4, 2, 3), (1, 4, 4, 8, 2, 1)],
+    96: [(2, 3, 4, 8, 1, 1), (2, 3, 4, 4, 2, 1), (1, 3, 8, 4, 2, 1), (2, 3, 4, 8, 1, 9)],
+}  # fmt: skip
+"""Of convolutions on tensor cores, by their channels: the fields of `gpu_tensor.Layout`."""
+
+
+def tensor(bench: Bench) -> None:
+    """Convolutions on tensor cores in several layouts, beside the kernel without them."""
+    device, rng = gpu_device.device(), np.random.default_rng(0)
+    size = int((bench.options.megapixels * 1e6 / 12) ** 0.5)
+    for channels, layouts in LAYOUTS.items():
+        rows, columns = 3 * size * 24 // channels, 4 * size * 24 // channels
+        kernels = rng.standard_normal((channels, channels, 3, 3), np.float32) / 20
+        bias = np.zeros(channels, np.float32)
+        source = device.put(rng.standard_normal((channels, rows, columns), np.float32))
+        flops = 2 * 9 * channels**2 * rows * columns
+        name = f"{channels} -> {channels}, 3 x 3, {rows} x {columns}"
+        usual = gpu_layers.Convolution.of(kernels, bias)
+        shape = (channels, rows, columns)
+        target = gpu_layers.FeatureMap.empty(*shape)
+        given = gpu_layers.FeatureMap(source)
+        took = bench.milliseconds(partial(gpu_layers.convolve, given, usual, for_each, out=target))
+        bench.add(f"{name}, float32", took, "ms", f"{flops / took / 1e9:.1f} TFLOP/s")
+        expected = device.get(target.data)
+        peak, out_peak = device.put(np.full(1, 6, np.float32)), device.xp.zeros(1, np.float32)
+        for given_layout in layouts:
+            layer = gpu_tensor.TensorConvolution.of(
+                kernels, bias, layout=gpu_tensor.Layout(*given_layout)
+            )
+            for products in (3, 1) if given_layout == layouts[0] else (3,):
+                out = device.xp.zeros(shape, np.float32)
+                run = partial(
+                    gpu_tensor.convolve, source, peak, layer, out, out_peak, products=products
+                )
+                took = bench.milliseconds(run)
+                error = float(np.abs(device.get(out) - expected).max())
+                bench.add(
+                    f"  {given_layout}, {products} products", took, "ms",
+                    f"{flops / took / 1e9:.1f} TFLOP/s, differs by {error:.1e}",
+                )  # fmt: skip
+
+
 def nlnet(bench: Bench) -> None:
     """The network: whole, and layer by layer."""
     device = gpu_device.device()
@@ -501,6 +569,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "classical": classical,
     "attention": attention,
     "nlnet": nlnet,
+    "tensor": tensor,
     "video": video,
     "cpu": processor,
     "torch": in_torch,
