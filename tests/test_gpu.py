@@ -405,7 +405,7 @@ def check_parity(ours, theirs):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(gpu_device.missing() is not None, reason="there is no card")
+@pytest.mark.skipif(gpu_device.missing() is not None, reason=str(gpu_device.missing()))
 @pytest.mark.usefixtures("compiled_references")
 class TestParity:
     """CPU and GPU agree within 1e-4 of full scale."""
