@@ -96,10 +96,8 @@ class TensorConvolution:
         full = np.zeros((groups * layout.tiles * 16, -(-inputs // 16) * 16, taps, taps), np.float32)
         full[:outputs, :inputs] = weights * np.float32(scale)
         put = gpu_device.device().put
-        return cls(
-            *(put(fragments(full, groups)), put(np.asarray(bias, np.float32))),
-            *(outputs, taps, step, 1 / scale, layout),
-        )
+        words, biases = put(fragments(full, groups)), put(np.asarray(bias, np.float32))
+        return cls(words, biases, outputs, taps, step, 1 / scale, layout)
 
 
 def fragments(weights: NDArray[np.float32], groups: int) -> NDArray[np.uint32]:
