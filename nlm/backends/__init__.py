@@ -39,6 +39,11 @@ class Backend:
         return import_module(f"nlm.backends.{self.name}")
 
     @property
+    def clip(self) -> Any:
+        """The module of clips: frames held, and one of them denoised."""
+        return import_module(f"nlm.backends.{self.name}_clip")
+
+    @property
     def layers(self) -> Any:
         """The module of a network's layers."""
         return import_module(f"nlm.backends.{self.name}_layers")

@@ -74,6 +74,25 @@ class Device:
             function.max_dynamic_shared_size_bytes = shared
         function(grid, (threads,), tuple(map(as_argument, arguments)), shared_mem=shared)
 
+    def lane(self) -> "Lane":
+        """A stream of its own for copies."""
+        return Lane(self.xp.cuda.Stream(non_blocking=True))
+
+    def mark(self) -> Any:
+        """An event: what was launched so far is done."""
+        return self.xp.cuda.get_current_stream().record()
+
+    def wait(self, event: Any) -> None:
+        """Let what is launched from now on wait for an event."""
+        self.xp.cuda.get_current_stream().wait_event(event)
+
+    def pinned(self, shape: tuple[int, ...]) -> Any:
+        """A NumPy array of float32 that copies can go on to and from while others compute."""
+        import cupyx
+        import numpy as np
+
+        return cupyx.empty_pinned(shape, np.float32)
+
     def put(self, array: Any) -> Any:
         """A contiguous copy of an array on the card."""
         import numpy as np
@@ -83,6 +102,29 @@ class Device:
     def get(self, array: Any) -> Any:
         """A copy of a card's array as a NumPy array."""
         return self.xp.asnumpy(array)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Copies, one after the other, beside what the card computes."""
+
+    stream: Any
+
+    def bring(self, pinned: Any, array: Any) -> None:
+        """Begin to copy to an array on the card."""
+        array.set(pinned, stream=self.stream)
+
+    def fetch(self, array: Any, pinned: Any) -> None:
+        """Begin to copy from an array on the card."""
+        array.get(stream=self.stream, out=pinned, blocking=False)
+
+    def mark(self) -> Any:
+        """An event: what was begun so far is done."""
+        return self.stream.record()
+
+    def wait(self, event: Any) -> None:
+        """Let what is begun from now on wait for an event."""
+        self.stream.wait_event(event)
 
 
 def as_argument(value: Any) -> Any:

@@ -57,6 +57,18 @@ class HostDevice:
             raise OutOfMemoryError
         return np.full(shape, 7, dtype)
 
+    def lane(self) -> "HostLane":
+        return HostLane(self)
+
+    def mark(self) -> "HostEvent":
+        return HostEvent(None, 0)
+
+    def wait(self, event: "HostEvent") -> None:
+        event.synchronize()
+
+    def pinned(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.full(shape, 7, np.float32)
+
     def put(self, array: np.ndarray) -> np.ndarray:
         copy = self._empty(array.shape, array.dtype)
         copy[...] = array
@@ -81,6 +93,46 @@ class HostDevice:
         run = library(source, kernel, constants).run
         problem = run(pointers, blocks, threads, shared, int(self.reverse))
         assert problem == 0, f"{source}: {PROBLEMS[problem]}"
+
+
+@dataclass
+class HostLane:
+    """Copies that happen as late as they may: when somebody waits for them."""
+
+    device: HostDevice
+    begun: list[Any] = field(default_factory=list)
+    done: int = 0
+
+    def bring(self, pinned: np.ndarray, array: np.ndarray) -> None:
+        self.device.launched.append(("bring", {}, ()))
+        self.begun.append(lambda: np.copyto(array, pinned))
+
+    def fetch(self, array: np.ndarray, pinned: np.ndarray) -> None:
+        self.device.launched.append(("fetch", {}, ()))
+        self.begun.append(lambda: np.copyto(pinned, array))
+
+    def mark(self) -> "HostEvent":
+        return HostEvent(self, len(self.begun))
+
+    def wait(self, event: "HostEvent") -> None:
+        self.begun.append(event.synchronize)
+
+
+@dataclass(frozen=True)
+class HostEvent:
+    """Copies of a lane up to some point are done."""
+
+    lane: HostLane | None
+    count: int
+
+    def synchronize(self) -> None:
+        lane = self.lane
+        if lane is None:
+            return
+        lane.device.launched.append(("wait", {}, ()))
+        for copy in lane.begun[lane.done : self.count]:
+            copy()
+        lane.done = max(lane.done, self.count)
 
 
 @cache
