@@ -109,7 +109,12 @@ def _denoise_scene(
     if all(plan.sigma < arrays.SMALLEST_SIGMA for plan in plans):
         yield from frames
         return
-    if chosen.stream is None or getattr(params, "temporal_radius", None) == 0:
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        return
+    frames = chain([first], frames)
+    if chosen.stream is None or not _in_time(chosen, first, params):
         for planes in frames:
             yield tuple(
                 arrays.apply(chosen, params, plane[None], plan, backend, tile)[0]
@@ -120,6 +125,12 @@ def _denoise_scene(
     levels = tuple(max(_level(plan), arrays.SMALLEST_SIGMA) for plan in plans)
     for planes in chosen.stream(even, levels, params, backend):
         yield _mapped(_inverse, planes, plans)
+
+
+def _in_time(chosen: Filter, planes: Planes, params: Any) -> bool:
+    if chosen.in_time is not None:
+        return chosen.in_time(planes, params)
+    return bool(getattr(params, "temporal_radius", None) != 0)
 
 
 def _mapped(

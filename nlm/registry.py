@@ -93,6 +93,9 @@ class Filter:
         ``stream(frames, sigma, params, backend)``: the frames of one scene, each a tuple of planes,
         and the noise level of each plane; gives the same frames denoised, in order, and holds only
         those that its window needs. None = every frame and plane goes through `apply`.
+    in_time : callable or None
+        ``in_time(planes, params)``: whether frames of such planes go through `stream`, or each for
+        itself. None = all do, but with a `temporal_radius` of 0.
     clip_params : type or None
         Parameters that `stream` is given: of the same names as `params`, with other defaults.
     clip_presets : mapping
@@ -119,6 +122,7 @@ class Filter:
     tolerance: float = 1e-6
     constant: float = 1e-6
     stream: "Stream | None" = None
+    in_time: "Callable[[Planes, Any], bool] | None" = None
     clip_params: type[Params] | None = None
     clip_presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference: bool = False

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from nlm.backends import Backend
 from nlm.backends.cpu_clip import Clip, Geometry
 from nlm.noise import estimate, from_opponent, to_opponent
+from nlm.sliding import sliding
 
 LEAST_SHARE = 1 / 64
 """A colour channel has at least this share of the noise level."""
@@ -107,23 +108,16 @@ def _averaged(
     reach = search.temporal_radius
     slots = 2 * reach + 1
     layers: list[_Layer] = []
-    given = 0
-    for given, planes in enumerate(frames, 1):
-        layers = layers or _layers(planes, sigmas, search, backend)
+
+    def take(number: int, planes: Planes) -> None:
+        layers[:] = layers or _layers(planes, sigmas, search, backend)
         for layer in layers:
-            layer.put((given - 1) % slots, planes)
-        if given > reach:
-            yield _denoised(layers, given - 1 - reach, given, reach)
-    for frame in range(max(given - reach, 0), given):
-        yield _denoised(layers, frame, given, reach)
+            layer.put(number % slots, planes)
 
-
-def _denoised(layers: "list[_Layer]", frame: int, given: int, reach: int) -> Planes:
-    """A frame averaged with those of its neighbours that there are."""
-    near = range(max(frame - reach, 0), min(frame + reach + 1, given))
-    order = sorted(near, key=lambda other: abs(other - frame))
-    slots = [other % (2 * reach + 1) for other in order]
-    return tuple(plane for layer in layers for plane in layer.denoised(slots))
+    for number, near in sliding(frames, reach, take):
+        order = sorted(near, key=lambda other: abs(other - number))
+        places = [other % slots for other in order]
+        yield tuple(plane for layer in layers for plane in layer.denoised(places))
 
 
 @dataclass

@@ -116,6 +116,21 @@ def non_local(
     return result
 
 
+def non_local_block(
+    maps: np.ndarray, weights: dict[str, np.ndarray], window: tuple[int, ...], pairwise: str
+) -> np.ndarray:
+    """The block x + w_z(y) on maps (T, C, Y, X); `window` is the reach in time, rows, columns."""
+    x = np.moveaxis(np.asarray(maps, np.float64), 1, -1)
+    with_one = np.concatenate([x, np.ones((*x.shape[:-1], 1))], axis=-1)
+    theta, phi, g, w_z = (
+        np.concatenate([weights[f"{name}.weight"][:, :, 0, 0].T, weights[f"{name}.bias"][None]])
+        for name in ("theta", "phi", "g", "w_z")
+    )
+    y = non_local(with_one, theta, phi, g, pairwise=pairwise, window=window)
+    y = np.concatenate([y, np.ones((*y.shape[:-1], 1))], axis=-1)
+    return np.moveaxis(x + y @ np.float64(w_z), -1, 1)
+
+
 def _sees(
     position: tuple[int, ...],
     corner: tuple[int, ...],

@@ -12,6 +12,7 @@ import nlm
 from nlm import backends, registry
 from nlm.backends import cpu, gpu, gpu_device, gpu_layers
 from nlm.backends.threads import for_each
+from nlm.learned import spacetime
 from nlm.learned.config import ModelConfig
 from nlm.learned.model import NlNet
 from tests import compiled_ahead, naive
@@ -159,6 +160,30 @@ class TestLayers:
             for name in ("cpu", "gpu")
         )
         assert np.abs(one - other).max() < TOLERANCE
+
+    def test_network_in_time_equals_the_cpus(self, card):
+        config = ModelConfig(
+            widths=(8, 16), blocks=(1, 1), blocks_up=(1,), nonlocal_radius=(2, 0), nonlocal_width=5
+        )
+        rng = np.random.default_rng(1)
+        arrays = {
+            name: (rng.normal(size=shape) * 0.6 / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+            for name, shape in config.shapes().items()
+        }
+        frames = [noisy(checkers(30, 37), SIGMA, k) for k in range(4)]
+        one, other, alone = (
+            np.stack(
+                list(
+                    spacetime.denoise(
+                        frames, SIGMA, NlNet(config, arrays).on(backends.choose(name)), reach,
+                        for_each,
+                    )
+                )
+            )
+            for name, reach in (("cpu", 1), ("gpu", 1), ("gpu", 0))
+        )  # fmt: skip
+        assert np.abs(one - other).max() < TOLERANCE
+        assert np.abs(other - alone).max() > 100 * TOLERANCE
 
 
 @needs_fibres

@@ -6,6 +6,9 @@ begins at that offset. `LINES` vectors of queries below each other are taken tog
 all that one of them sees the others see too: first all their scores are computed, `TOGETHER`
 offsets at a time, then the softmax, then the weighted sums, `TOGETHER` channels at a time.
 
+Keys may come from several maps, those of neighbouring frames. The softmax streams over these: what
+was summed of the earlier ones is scaled whenever a higher score turns up.
+
 The bias of keys in the margin is so low that they weigh nothing. Scores are in units of log(2).
 """
 
@@ -33,12 +36,12 @@ def spread(width: int, distance: int) -> tuple[Callable, types.Type]:
     (but for |theta_i|^2, which cancels).
     """
     WIDTH, DISTANCE = width, bool(distance)
-    ZERO = np.float32(0)
+    ZERO, ONE = np.float32(0), np.float32(1)
     UNIT = np.float32(LOG2_E)
     SCALE = np.float32(2 * LOG2_E) if DISTANCE else UNIT
 
     def kernel(
-        source, planes, biases,
+        source, queries, keys, biases,
         source_block, source_row, plane, row, margin,
         first_row, last_row, columns, channels,
     ):  # fmt: skip
@@ -47,18 +50,20 @@ def spread(width: int, distance: int) -> tuple[Callable, types.Type]:
             for x in range(columns):
                 biases[here + x] = ZERO
             for c in range(3 * channels):
-                scale = SCALE if c < channels else np.float32(1)
+                is_query = c < channels
+                scale = SCALE if is_query else ONE
+                target = queries if is_query else keys
                 k = c // WIDTH * source_block + y * source_row + c % WIDTH
-                place = c * plane + here
+                place = (c if is_query else c - channels) * plane + here
                 for x in range(columns):
-                    planes[place + x] = source[k + x * WIDTH] * scale
+                    target[place + x] = source[k + x * WIDTH] * scale
                 if DISTANCE and channels <= c and c < 2 * channels:
                     for x in range(columns):
-                        key = planes[place + x]
+                        key = keys[place + x]
                         biases[here + x] = biases[here + x] - UNIT * key * key
 
     numbers = types.CPointer(float32)
-    return kernel, void(*[numbers] * 3 + [int64] * 9)
+    return kernel, void(*[numbers] * 4 + [int64] * 9)
 
 
 def attend(width: int, lines: int, together: int) -> tuple[Callable, types.Type]:
@@ -73,12 +78,12 @@ def attend(width: int, lines: int, together: int) -> tuple[Callable, types.Type]
     inline = njit(error_model="numpy")
 
     @inline
-    def score(queries, keys, biases, offsets, scores, here, plane, row, channels, count):
-        """Scores of all keys, those of each line one after another."""
+    def score(queries, keys, biases, offsets, scores, here, map, plane, row, channels, count):
+        """Scores of all keys of a map, those of each line one after another."""
         for k in range(0, count, TOGETHER):
             sums = registers(SUMS)
             for a in range(TOGETHER):
-                bias = load_from(biases, here + offsets[k + a])
+                bias = load_from(biases, map + here + offsets[k + a])
                 for q in range(LINES):
                     sums[a * LINES + q] = bias
             for c in range(channels):
@@ -87,7 +92,7 @@ def attend(width: int, lines: int, together: int) -> tuple[Callable, types.Type]
                 for q in range(LINES):
                     line[q] = load_from(queries, first + q * row)
                 for a in range(TOGETHER):
-                    key = load_from(keys, first + offsets[k + a])
+                    key = load_from(keys, map + first + offsets[k + a])
                     for q in range(LINES):
                         sums[a * LINES + q] = sums[a * LINES + q] + line[q] * key
             for a in range(TOGETHER):
@@ -95,50 +100,85 @@ def attend(width: int, lines: int, together: int) -> tuple[Callable, types.Type]
                     store(scores, (k + a) * LINES + q, sums[a * LINES + q])
 
     @inline
-    def softmax(scores, masses, count, first, seen):
-        """Turn each line's scores into weights, which are zero for keys that it does not see."""
+    def softmax(scores, state, count, first, seen):
+        """Turn each line's scores into weights, which are zero for keys that it does not see.
+
+        `state` holds each line's sum of weights, what earlier sums are to be scaled by, and the
+        highest score so far.
+        """
         for q in range(LINES):
             low = q * first
-            top, mass = splat(LOW), splat(ZERO)
+            before = load(state, 2 * LINES + q)
+            top = before
             for k in range(low, low + seen):
                 top = maximum(top, load(scores, k * LINES + q))
+            earlier = exp2(maximum(before - top, splat(LEAST))) - exp2(splat(LEAST))
+            mass = load(state, q) * earlier
             for k in range(low, low + seen):
                 s = maximum(load(scores, k * LINES + q) - top, splat(LEAST))
                 weight = exp2(s) - exp2(splat(LEAST))
                 store(scores, k * LINES + q, weight)
                 mass = mass + weight
-            store(masses, q, mass)
+            store(state, q, mass)
+            store(state, LINES + q, earlier)
+            store(state, 2 * LINES + q, top)
             for k in range(low):
                 store(scores, k * LINES + q, splat(ZERO))
             for k in range(low + seen, count):
                 store(scores, k * LINES + q, splat(ZERO))
 
+    @inline
+    def average(
+        values, scores, state, offsets, out, here, map, place, plane, row, out_plane, channels,
+        count, is_first, is_last,
+    ):  # fmt: skip
+        """Add a map's values by their weights; of the last map, divide by the sum of all."""
+        for c in range(0, channels, TOGETHER):
+            sums = registers(SUMS)
+            if not is_first:
+                for a in range(TOGETHER):
+                    for q in range(LINES):
+                        earlier = load_from(out, place + (c + a) * out_plane + q * row)
+                        sums[a * LINES + q] = earlier * load(state, LINES + q)
+            for k in range(count):
+                first = map + c * plane + here + offsets[k]
+                line = registers(LINES)
+                for q in range(LINES):
+                    line[q] = load(scores, k * LINES + q)
+                for a in range(TOGETHER):
+                    value = load_from(values, a * plane + first)
+                    for q in range(LINES):
+                        sums[a * LINES + q] = sums[a * LINES + q] + line[q] * value
+            if is_last:
+                for a in range(TOGETHER):
+                    for q in range(LINES):
+                        sums[a * LINES + q] = sums[a * LINES + q] / load(state, q)
+            for a in range(TOGETHER):
+                for q in range(LINES):
+                    store_from(out, place + (c + a) * out_plane + q * row, sums[a * LINES + q])
+
     def kernel(
-        queries, keys, values, biases, out, scores, masses, offsets,
+        queries, keys, values, biases, out, scores, state, offsets, maps,
         plane, row, out_plane, out_row, margin,
-        last_row, columns, channels, count, side,
+        last_row, columns, channels, count, side, map_count,
     ):  # fmt: skip
         for y in range(0, last_row, LINES):
             for x in range(0, columns, WIDTH):
                 here = (y + margin) * row + margin + x
-                score(queries, keys, biases, offsets, scores, here, plane, row, channels, count)
-                softmax(scores, masses, count, side, side * side)
-                for c in range(0, channels, TOGETHER):
-                    sums = registers(SUMS)
-                    for k in range(count):
-                        place = c * plane + here + offsets[k]
-                        line = registers(LINES)
-                        for q in range(LINES):
-                            line[q] = load(scores, k * LINES + q)
-                        for a in range(TOGETHER):
-                            value = load_from(values, a * plane + place)
-                            for q in range(LINES):
-                                sums[a * LINES + q] = sums[a * LINES + q] + line[q] * value
-                    for a in range(TOGETHER):
-                        for q in range(LINES):
-                            place = (c + a) * out_plane + (y + q) * out_row + x
-                            store_from(out, place, sums[a * LINES + q] / load(masses, q))
+                for q in range(LINES):
+                    store(state, q, splat(ZERO))
+                    store(state, 2 * LINES + q, splat(LOW))
+                for m in range(map_count):
+                    score(
+                        queries, keys, biases, offsets, scores, here, maps[m], plane, row, channels,
+                        count,
+                    )  # fmt: skip
+                    softmax(scores, state, count, side, side * side)
+                    average(
+                        values, scores, state, offsets, out, here, maps[m], y * out_row + x,
+                        plane, out_row, out_plane, channels, count, m == 0, m == map_count - 1,
+                    )  # fmt: skip
 
-    numbers = types.CPointer(float32)
-    arguments = [numbers] * 7 + [types.CPointer(int64)] + [int64] * 10
+    numbers, indices = types.CPointer(float32), types.CPointer(int64)
+    arguments = [numbers] * 7 + [indices] * 2 + [int64] * 11
     return kernel, void(*arguments)

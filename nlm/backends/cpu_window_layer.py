@@ -1,6 +1,6 @@
 """The windowed non-local block as a layer of a network on the CPU."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,13 +52,80 @@ class NonLocalLayer:
         return cls(parts, w_z, inner, radius, distance)
 
 
-def attend(source: FeatureMap, layer: NonLocalLayer, for_each: ForEach) -> FeatureMap:
+@dataclass
+class Keys:
+    """What queries may be compared with: phi, g and a bias at every position of a map.
+
+    Attributes
+    ----------
+    planes : ndarray of float32, shape (2 inner + 1, rows, columns)
+        Phi, g and the bias, with a margin round the map; queries have planes of the same size.
+    """
+
+    planes: NDArray[np.float32]
+
+
+@dataclass
+class Projected:
+    """A map's theta, phi and g, each at every position.
+
+    Attributes
+    ----------
+    queries : ndarray of float32, shape (inner, rows, columns)
+        Theta, in the units of scores.
+    keys : Keys
+    """
+
+    queries: NDArray[np.float32]
+    keys: Keys
+
+
+def project(source: FeatureMap, layer: NonLocalLayer, for_each: ForEach) -> Projected:
+    """The queries and keys of a map.
+
+    Parameters
+    ----------
+    source : FeatureMap
+    layer : NonLocalLayer
+    for_each : callable
+        Runs a function over jobs, in parallel.
+    """
+    parts = convolve(source, layer.parts, for_each)
+    rows, columns, radius, inner = source.rows, source.columns, layer.radius, layer.inner
+    shape = (rows + 2 * radius + lines_together(), filled(columns) + 2 * radius)
+    queries = np.zeros((inner, *shape), np.float32)
+    keys = np.zeros((2 * inner + 1, *shape), np.float32)
+    keys[-1] = HIDDEN
+    to_planes = kernel("cpu_window", "spread", distance=int(layer.distance))
+
+    def spread(first: int) -> None:
+        to_planes(
+            *(parts.address(0, 1, 1), queries.ctypes.data, keys.ctypes.data, keys[-1].ctypes.data),
+            *(parts.block, parts.row, shape[0] * shape[1], shape[1], radius),
+            *(first, min(first + BAND, rows), columns, inner),
+        )
+
+    for_each(spread, range(0, rows, BAND))
+    return Projected(queries, Keys(keys))
+
+
+def attend(
+    source: FeatureMap,
+    layer: NonLocalLayer,
+    queries: NDArray[np.float32],
+    seen: Sequence[Keys],
+    for_each: ForEach,
+) -> FeatureMap:
     """Apply a windowed non-local block in place.
 
     Parameters
     ----------
     source : FeatureMap
     layer : NonLocalLayer
+    queries : ndarray
+        Of this map.
+    seen : sequence of Keys
+        The maps whose windows the queries see, all of this map's size.
     for_each : callable
         Runs a function over jobs, in parallel.
 
@@ -67,44 +134,37 @@ def attend(source: FeatureMap, layer: NonLocalLayer, for_each: ForEach) -> Featu
     FeatureMap
         `source`, changed.
     """
-    parts = convolve(source, layer.parts, for_each)
     rows, columns, radius, inner = source.rows, source.columns, layer.radius, layer.inner
-    lines, filled = lines_together(), -(-columns // simd_width()) * simd_width()
-    shape = (rows + 2 * radius + lines, filled + 2 * radius)
-    planes = np.zeros((3, inner, *shape), np.float32)
-    queries, keys, values = planes
-    biases = np.full(shape, HIDDEN, np.float32)
-
-    to_planes = kernel("cpu_window", "spread", distance=int(layer.distance))
-
-    def spread(first: int) -> None:
-        to_planes(
-            *(parts.address(0, 1, 1), planes.ctypes.data, biases.ctypes.data),
-            *(parts.block, parts.row, shape[0] * shape[1], shape[1], radius),
-            *(first, min(first + BAND, rows), columns, inner),
-        )
-
-    for_each(spread, range(0, rows, BAND))
+    lines, width, shape = lines_together(), filled(columns), queries.shape[1:]
     y = FeatureMap.zeros(inner, rows, columns)
     side = 2 * radius + 1
     offsets = offsets_of(radius, lines, shape[1])
+    first_map = seen[0].planes
+    starts = np.array([keys.planes.ctypes.data for keys in seen], np.int64)
+    maps = (starts - starts[0]) // first_map.itemsize
     run = kernel("cpu_window", "attend", lines=lines, together=TOGETHER)
 
     def average(first: int) -> None:
         count = min(BAND, rows - first)
-        out = np.empty((inner, BAND, filled), np.float32)
-        scores, masses = aligned_areas([len(offsets) * lines, lines])
-        inputs = (queries[:, first:], keys[:, first:], values[:, first:], biases[first:])
+        out = np.empty((inner, BAND, width), np.float32)
+        scores, state = aligned_areas([len(offsets) * lines, 3 * lines])
+        phi, g, biases = first_map[:, first:], first_map[inner:, first:], first_map[-1, first:]
+        inputs = (queries[:, first:], phi, g, biases)
         run(
-            *(array.ctypes.data for array in (*inputs, out, scores, masses, offsets)),
-            *(shape[0] * shape[1], shape[1], BAND * filled, filled, radius),
-            *(count, columns, inner, (2 * radius + lines) * side, side),
+            *(array.ctypes.data for array in (*inputs, out, scores, state, offsets, maps)),
+            *(shape[0] * shape[1], shape[1], BAND * width, width, radius),
+            *(count, columns, inner, (2 * radius + lines) * side, side, len(maps)),
         )
         for c in range(inner):
             y.get(c)[first : first + count] = out[c, :count, :columns]
 
     for_each(average, range(0, rows, BAND))
     return convolve(y, layer.w_z, for_each, residual=source, out=source)
+
+
+def filled(columns: int) -> int:
+    """So many columns, filled up to whole vectors."""
+    return -(-columns // simd_width()) * simd_width()
 
 
 def lines_together() -> int:

@@ -1,7 +1,8 @@
 """The windowed non-local block as a layer on the GPU, as in `cpu_window_layer.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,15 +45,52 @@ class NonLocalLayer:
         return cls(theta, phi, g, w_z, radius, distance)
 
 
-def attend(source: FeatureMap, layer: NonLocalLayer, for_each: ForEach) -> FeatureMap:
-    """Apply a windowed non-local block in place; see `cpu_window_layer.attend`."""
-    grid = (1, source.rows, source.columns)
-    near = Neighbours(grid, grid, radius=(0, layer.radius, layer.radius))
-    theta, phi, g = (  # (positions, channels)
+@dataclass
+class Keys:
+    """What queries may be compared with: phi and g, (positions, channels) on the card."""
+
+    phi: Any
+    g: Any
+
+
+@dataclass
+class Projected:
+    """A map's theta, (positions, channels) on the card, and its keys."""
+
+    queries: Any
+    keys: Keys
+
+
+def project(source: FeatureMap, layer: NonLocalLayer, for_each: ForEach) -> Projected:
+    """The queries and keys of a map."""
+    theta, phi, g = (
         convolve(source, one, for_each).data.reshape(one.channels, -1).T
         for one in (layer.theta, layer.phi, layer.g)
     )
+    return Projected(theta, Keys(phi, g))
+
+
+def attend(
+    source: FeatureMap, layer: NonLocalLayer, queries: Any, seen: Sequence[Keys], for_each: ForEach
+) -> FeatureMap:
+    """Apply a windowed non-local block in place; see `cpu_window_layer.attend`."""
+    rows, columns, maps = source.rows, source.columns, len(seen)
+    near = Neighbours(
+        (1, rows, columns), (maps, rows, columns), radius=(maps, layer.radius, layer.radius)
+    )
+    phi, g = (joined([getattr(keys, name) for keys in seen]) for name in ("phi", "g"))
     scale = -1.0 if layer.distance else 1.0
-    y = attend_on_card(theta, phi, g, near, distance=layer.distance, scale=scale)
-    planes = gpu_device.device().xp.ascontiguousarray(y.T).reshape(-1, *grid[1:])
+    y = attend_on_card(queries, phi, g, near, distance=layer.distance, scale=scale)
+    planes = gpu_device.device().xp.ascontiguousarray(y.T).reshape(-1, rows, columns)
     return convolve(FeatureMap(planes), layer.w_z, for_each, residual=source, out=source)
+
+
+def joined(maps: Sequence[Any]) -> Any:
+    """Maps (positions, channels) one after the other."""
+    if len(maps) == 1:
+        return maps[0]
+    count, channels = maps[0].shape
+    whole = gpu_device.device().xp.empty((len(maps) * count, channels), np.float32)
+    for k, one in enumerate(maps):
+        whole[k * count : (k + 1) * count] = one
+    return whole

@@ -1,8 +1,11 @@
-"""The learned filter, see `nlm.learned.model`."""
+"""The learned filter, see `nlm.learned.model`; on clips, `nlm.learned.spacetime`."""
 
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nlm.errors import FileError
 from nlm.learned.config import MOST_LEVELS
 from nlm.params import Halo, Params, parameter
 from nlm.registry import Filter
@@ -12,6 +15,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nlm.backends import Backend
+    from nlm.learned.model import NlNet
+    from nlm.registry import Planes
+
+log = logging.getLogger(__name__)
+
+CLIP_TILE = 2048
+"""Side of the tiles of a clip's frames, in pixels."""
+MOST_PIXELS = 4096 * 2304
+"""Of frames that see each other; the network holds some 350 bytes for each pixel."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +32,14 @@ class NlnetParams(Params):
 
     strength: float = parameter(
         1.0, "Noise level given to the network, relative to sigma.", low=0.01, high=10
+    )
+
+    temporal_radius: int = parameter(
+        2,
+        "Of a clip: frames before and after that are searched, too; 0 = each frame for itself.",
+        unit="frames",
+        low=0,
+        high=8,
     )
 
     weights: str | None = parameter(None, "Weights made by `nlm train`; those of nlm if left out.")
@@ -62,6 +82,63 @@ def apply(
     return denoised
 
 
+def in_time(planes: "Planes", params: NlnetParams) -> bool:
+    """Whether frames of such planes can see each other: with one non-local block, if not huge."""
+    if params.temporal_radius == 0:
+        return False
+    why = None
+    if any(_network(plane, params).only_block is None for plane in planes):
+        why = "the network has no non-local block, or passes through several"
+    elif max(plane.shape[0] * plane.shape[1] for plane in planes) > MOST_PIXELS:
+        why = f"frames have more than {MOST_PIXELS / 1e6:.1f} million pixels"
+    if why:
+        log.info("nlnet denoises each frame for itself: %s", why)
+    return why is None
+
+
+def stream(
+    frames: "Iterable[Planes]", sigmas: tuple[float, ...], params: NlnetParams, backend: "Backend"
+) -> "Iterator[Planes]":
+    """Every plane by itself; those without noise stay."""
+    from itertools import chain, tee
+
+    from nlm.arrays import SMALLEST_SIGMA
+    from nlm.learned import spacetime
+
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        return
+
+    def plane_by_plane(index: int, source: "Iterator[Planes]") -> "Iterator[NDArray[np.float32]]":
+        own = (planes[index] for planes in source)
+        if sigmas[index] <= SMALLEST_SIGMA:
+            return own
+        return spacetime.denoise(
+            own,
+            params.strength * sigmas[index],
+            _network(first[index], params).on(backend),
+            params.temporal_radius,
+            backend.for_each,
+            CLIP_TILE,
+        )
+
+    sources = tee(chain([first], frames), len(first))
+    try:
+        yield from zip(*(plane_by_plane(*one) for one in enumerate(sources)), strict=True)
+    except backend.out_of_memory as error:
+        raise FileError(
+            "the GPU's memory is too small for frames of this size that see each other; use "
+            "--temporal-radius 0, or --backend cpu"
+        ) from error
+
+
+def _network(plane: "NDArray[np.float32]", params: NlnetParams) -> "NlNet":
+    from nlm.learned.model import network_for
+
+    return network_for(plane.shape[2], params.weights)
+
+
 FILTER = Filter(
     name="nlnet",
     params=NlnetParams,
@@ -71,4 +148,6 @@ FILTER = Filter(
     align=1 << MOST_LEVELS,
     tolerance=1e-5,
     constant=0.03,
+    stream=stream,
+    in_time=in_time,
 )

@@ -4,7 +4,8 @@ Its twin in PyTorch, for training, is `pytorch.NlNet`; both read `config.ModelCo
 Shapes are given as (channels, Y, X) of the picture.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,27 @@ from nlm.learned.estimates import estimates
 
 Picture = NDArray[np.float32]
 CPU = Backend()
+
+
+@dataclass
+class Halfway:
+    """A picture that has come as far as the network's only non-local block.
+
+    Attributes
+    ----------
+    noisy : ndarray of float32, shape (Y, X, C)
+    maps : list of FeatureMap
+        What goes on: a map for each level from the finest to the block's.
+    queries : array
+        Of the block's own.
+    keys : Keys
+        What other pictures see of it.
+    """
+
+    noisy: Picture
+    maps: list[FeatureMap]
+    queries: Any
+    keys: Any
 
 
 class NlNet:
@@ -83,17 +105,58 @@ class NlNet:
         -------
         ndarray of float32, shape (Y, X, C)
         """
-        rows, columns, _ = noisy.shape
-        guides = estimates(noisy, sigma, self.config.estimates, for_each)
-        pictures = reflect(np.concatenate((noisy, guides), -1), self.config.multiple)
-        level = np.broadcast_to(np.asarray(sigma, np.float32), noisy.shape[:2])
-        level = reflect(level[..., None], self.config.multiple)
-        first = self.convolve(self.ops.unshuffle(pictures, level), self.layers["stem"], for_each)
+        first = self.begin(noisy, sigma, for_each)
         h = first.copy()
         for repeat in range(self.config.repeats):
             if repeat > 0:
                 h.data += first.data
             h = self.body(h, for_each)
+        return self.end(noisy, h, for_each)
+
+    @property
+    def only_block(self) -> int | None:
+        """The level of the network's non-local block, if there is one that is passed once."""
+        if len(self.non_local) != 1 or self.config.repeats > 1:
+            return None
+        (level,) = self.non_local
+        return level
+
+    def to_block(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> Halfway:
+        """Do the first half of `denoise`, up to the only block."""
+        block = self.the_block()
+        maps = self.descend(self.begin(noisy, sigma, for_each), for_each)
+        self.climb(maps, range(len(maps) - 1, block, -1), for_each)
+        self.arrive(maps, block, for_each)
+        projected = self.window.project(maps[-1], self.non_local[block], for_each)
+        return Halfway(noisy, maps, projected.queries, projected.keys)
+
+    def from_block(self, half: Halfway, seen: Sequence[Any], for_each: ForEach) -> Picture:
+        """Do the rest of `denoise`, with the keys of these pictures. Uses `half` up."""
+        block = self.the_block()
+        maps, layer = half.maps, self.non_local[block]
+        maps[-1] = self.window.attend(maps[-1], layer, half.queries, seen, for_each)
+        self.leave(maps, block, for_each)
+        self.climb(maps, range(block - 1, -1, -1), for_each)
+        return self.end(half.noisy, maps[0], for_each)
+
+    def the_block(self) -> int:
+        """The level of the only block, which there must be."""
+        level = self.only_block
+        if level is None:
+            raise ValueError("the network has no non-local block, or passes through several")
+        return level
+
+    def begin(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> FeatureMap:
+        """The first layer's map, (widths[0], Y/2, X/2)."""
+        guides = estimates(noisy, sigma, self.config.estimates, for_each)
+        pictures = reflect(np.concatenate((noisy, guides), -1), self.config.multiple)
+        level = np.broadcast_to(np.asarray(sigma, np.float32), noisy.shape[:2])
+        level = reflect(level[..., None], self.config.multiple)
+        return self.convolve(self.ops.unshuffle(pictures, level), self.layers["stem"], for_each)
+
+    def end(self, noisy: Picture, h: FeatureMap, for_each: ForEach) -> Picture:
+        """The picture without the noise that the last layer finds."""
+        rows, columns, _ = noisy.shape
         noise = self.convolve(h, self.layers["head"], for_each)  # (4 C, Y/2, X/2)
         return np.asarray(noisy - self.ops.shuffle(noise)[:rows, :columns])
 
@@ -104,27 +167,50 @@ class NlNet:
 
     def body(self, h: FeatureMap, for_each: ForEach) -> FeatureMap:
         """Run the U, in which each level's way down is added to its way up. Changes `h`."""
-        kept = []
+        maps = self.descend(h, for_each)
+        self.climb(maps, range(len(maps) - 1, -1, -1), for_each)
+        return maps[0]
+
+    def descend(self, h: FeatureMap, for_each: ForEach) -> list[FeatureMap]:
+        """Run the way down; gives the map of each level, finest first."""
+        maps = []
         for i in range(len(self.config.widths) - 1):
             h = self.residual_blocks(h, f"encoder.{i}", self.config.blocks[i], for_each)
-            kept.append(h)
+            maps.append(h)
             h = self.convolve(h, self.layers[f"down.{i}"], for_each)  # (widths[i + 1], Y/2, X/2)
-        h = self.attend(h, len(kept), for_each)
-        h = self.residual_blocks(h, "bottom", self.config.blocks[-1], for_each)
-        for i in reversed(range(len(kept))):
-            wide = kept.pop()
-            for k in range(4):  # (widths[i], 2 Y, 2 X), a quarter of the pixels each
-                layer = self.layers[f"up.{i}.{k}"]
-                self.convolve(h, layer, for_each, residual=wide, out=wide, place=divmod(k, 2))
-            h = self.attend(wide, i, for_each)
-            h = self.residual_blocks(h, f"decoder.{i}", self.config.blocks_up[i], for_each)
-        return h
+        return [*maps, h]
 
-    def attend(self, h: FeatureMap, level: int, for_each: ForEach) -> FeatureMap:
-        """Pass through the level's non-local block, if it has one. Changes `h`."""
+    def climb(self, maps: list[FeatureMap], levels: Iterable[int], for_each: ForEach) -> None:
+        """Run some levels of the way up, the bottom being the first; the last map is the way's."""
+        for level in levels:
+            self.arrive(maps, level, for_each)
+            self.attend(maps, level, for_each)
+            self.leave(maps, level, for_each)
+
+    def arrive(self, maps: list[FeatureMap], level: int, for_each: ForEach) -> None:
+        """Add what comes from below to a level's map; at the bottom, nothing does."""
+        if level == len(self.config.widths) - 1:
+            return
+        below, wide = maps.pop(), maps[-1]
+        for k in range(4):  # (widths[level], 2 Y, 2 X), a quarter of the pixels each
+            layer = self.layers[f"up.{level}.{k}"]
+            self.convolve(below, layer, for_each, residual=wide, out=wide, place=divmod(k, 2))
+
+    def attend(self, maps: list[FeatureMap], level: int, for_each: ForEach) -> None:
+        """Pass through the level's non-local block, if it has one."""
         if level in self.non_local:
-            h = self.window.attend(h, self.non_local[level], for_each)
-        return h
+            layer = self.non_local[level]
+            projected = self.window.project(maps[-1], layer, for_each)
+            seen = [projected.keys]
+            maps[-1] = self.window.attend(maps[-1], layer, projected.queries, seen, for_each)
+
+    def leave(self, maps: list[FeatureMap], level: int, for_each: ForEach) -> None:
+        """Run the residual blocks of a level's way up."""
+        if level == len(self.config.widths) - 1:
+            name, count = "bottom", self.config.blocks[-1]
+        else:
+            name, count = f"decoder.{level}", self.config.blocks_up[level]
+        maps[-1] = self.residual_blocks(maps[-1], name, count, for_each)
 
     def residual_blocks(
         self, h: FeatureMap, name: str, count: int, for_each: ForEach
