@@ -44,25 +44,26 @@ class Clip:
             self.halves = self.device.xp.empty((one.frames, *self.half), np.float32)
             self.quarters = self.device.xp.empty((one.frames, *self.quarter), np.float32)
 
-    def put(self, slot: int, channels: Sequence[Any]) -> None:
-        """Hold a frame: a picture (Y, X, 1) on the card for each channel."""
+    def put(self, slot: int, planes: Sequence[Any]) -> None:
+        """Hold a frame: its planes (Y, X, C) on the card, a channel for each noise level."""
         one = self.geometry
         columns = one.span * one.cell
-        for channel, (picture, sigma) in enumerate(zip(channels, self.sigmas, strict=True)):
+        channels = [(plane, c) for plane in planes for c in range(plane.shape[2])]
+        for n, ((plane, c), sigma) in enumerate(zip(channels, self.sigmas, strict=True)):
             self._launch(
                 "clip.cu", "arrange", (columns, one.rows),
-                (picture, self.frames, one.height, one.width, 1, 0, one.rows, one.span, one.margin,
-                 (slot * one.features + channel) * one.plane, float(1 / sigma)),
+                (plane, self.frames, one.height, one.width, plane.shape[2], c, one.rows, one.span,
+                 one.margin, (slot * one.features + n) * one.plane, float(1 / sigma)),
             )  # fmt: skip
         if self.followed:
-            for source, target, columns in (
-                (channels[0], self.halves, one.width),
-                (self.halves[slot], self.quarters, self.half[1]),
+            for source, target, columns, step in (
+                (planes[0], self.halves, one.width, planes[0].shape[2]),
+                (self.halves[slot], self.quarters, self.half[1], 1),
             ):
                 rows, across = target.shape[1:]
                 self._launch(
                     "motion.cu", "halve", (across, rows),
-                    (source, target, columns, 1, rows, across, slot * rows * across),
+                    (source, target, columns, step, rows, across, slot * rows * across),
                 )  # fmt: skip
 
     def moves(self, slots: Sequence[int]) -> Any:
@@ -160,5 +161,3 @@ def shrunk(luma: Any, shape: tuple[int, ...]) -> Any:
         (luma, small, *luma.shape[:2], shape[1], *factors),
     )  # fmt: skip
     return small
-
-

@@ -37,7 +37,7 @@ void barrier() { swapcontext(&fibres[current], &scheduler); }
 }  // namespace host
 
 #define __global__
-#define __device__ static inline
+#define __device__ inline
 #define __shared__
 #define __launch_bounds__(...)
 #define __syncthreads() host::barrier()

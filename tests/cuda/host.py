@@ -109,7 +109,12 @@ class HostLane:
 
     def fetch(self, array: np.ndarray, pinned: np.ndarray) -> None:
         self.device.launched.append(("fetch", {}, ()))
-        self.begun.append(lambda: np.copyto(pinned, array))
+
+        def copy() -> None:
+            np.copyto(pinned, array)
+            self.device.launched.append(("fetched", {}, ()))
+
+        self.begun.append(copy)
 
     def mark(self) -> "HostEvent":
         return HostEvent(self, len(self.begun))
@@ -129,7 +134,6 @@ class HostEvent:
         lane = self.lane
         if lane is None:
             return
-        lane.device.launched.append(("wait", {}, ()))
         for copy in lane.begun[lane.done : self.count]:
             copy()
         lane.done = max(lane.done, self.count)
