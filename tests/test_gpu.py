@@ -31,8 +31,8 @@ needs_fibres = pytest.mark.skipif(
 
 @pytest.fixture(params=[False, True], ids=["ascending", "descending"])
 def card(request, monkeypatch):
-    """A stand-in for a card, in both orders of threads."""
-    device = HostDevice(reverse=request.param)
+    """A stand-in for a card, in both orders of threads; in the second, without tensor cores."""
+    device = HostDevice(reverse=request.param, tensor_cores=not request.param)
     monkeypatch.setattr(gpu_device, "device", lambda: device)
     monkeypatch.setattr(gpu_device, "missing", lambda: None)
     return device

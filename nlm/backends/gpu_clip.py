@@ -19,8 +19,8 @@ __all__ = ["Clip", "Geometry", "Transfer", "clip_of", "shrunk"]
 
 log = logging.getLogger(__name__)
 
-THREADS = 256
-"""Of a block, see cuda/clip.cu."""
+THREADS, AVERAGING = 256, 512
+"""Of a block, and of one that averages; see cuda/clip.cu."""
 
 
 class Clip:
@@ -97,7 +97,8 @@ class Clip:
         h2 = strength**2
         log2_e = float(np.log2(np.e))
         self.device.launch(
-            "clip.cu", "average", constants(one, group), one.tiles[::-1], THREADS,
+            "clip.cu", "average", constants(one, group), one.tiles[::-1],
+            AVERAGING,
             (self.frames, self.factors, self._on_card(slots), moves, out, len(slots), one.radius,
              one.span, one.plane, one.height, one.width, one.margin,
              -log2_e / (h2 * one.features * one.patch**2), 2 * log2_e / h2, SELF_FLOOR),

@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 SOURCES = Path(__file__).parent / "cuda"
 OPTIONS = ("-std=c++17", "--use_fast_math")
 """Of the compiler. What is lost to fast arithmetic is far below what filters promise."""
+CACHED = ("clip.cu", "motion.cu", "peak.cu", "tensor.cu")
+"""Kernels that read much through the cache; others want all of it as shared memory."""
+TENSOR_CORES = 75
+"""Compute capability from which on there are such as cuda/tensor.cu needs."""
 OLDEST, NEWEST = 12, 13
 """CUDA versions for which there is an extra, gpu12 and gpu13."""
 
@@ -35,12 +39,15 @@ class Device:
         The error that is raised where memory ends.
     shared_per_block, shared_per_processor : int
         Bytes of shared memory that one block, and all blocks on a multiprocessor, can have.
+    tensor_cores : bool
+        Whether it multiplies matrices of halves.
     """
 
     xp: Any
     out_of_memory: type[Exception]
     shared_per_block: int
     shared_per_processor: int
+    tensor_cores: bool
 
     def launch(
         self,
@@ -144,7 +151,8 @@ def _compiled(source: str, kernel: str, constants: tuple[tuple[str, int], ...]) 
     defines = tuple(f"-D{name}={value}" for name, value in constants)
     module = cupy.RawModule(code=(SOURCES / source).read_text(), options=OPTIONS + defines)
     function = module.get_function(kernel)
-    function.preferred_shared_memory_carveout = 100  # percent: the kernels want little else
+    if source not in CACHED:
+        function.preferred_shared_memory_carveout = 100  # percent
     return function
 
 
@@ -159,6 +167,7 @@ def device() -> Device:
         cupy.cuda.memory.OutOfMemoryError,
         about["MaxSharedMemoryPerBlockOptin"],
         about["MaxSharedMemoryPerMultiprocessor"],
+        int(cupy.cuda.Device().compute_capability) >= TENSOR_CORES,
     )
 
 

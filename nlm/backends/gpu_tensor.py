@@ -47,11 +47,12 @@ class Layout:
 def layout_of(channels: int) -> Layout:
     """A good layout for so many output channels."""
     tiles = -(-channels // 16)
-    groups = -(-tiles // 6)
-    tiles = -(-tiles // groups)
+    tiles = -(-tiles // -(-tiles // 6))  # of each of as few groups as can be
     if tiles <= 3:
         return Layout(1, tiles)
-    return Layout(2, -(-tiles // 2), n_warps=4, n_tiles=4)
+    if tiles == 4:
+        return Layout(2, 2, n_warps=4, n_tiles=8)
+    return Layout(2, 3, n_warps=4)
 
 
 @dataclass(frozen=True)
@@ -160,3 +161,12 @@ def convolve(
         ),
         layout.shared(taps, layer.step),
     )
+
+
+def peak_of(data: Any) -> Any:
+    """The largest absolute value of an array on the card, an array of one float32 there."""
+    device = gpu_device.device()
+    peak = device.xp.zeros((1,), np.float32)
+    size = int(data.size)
+    device.launch("peak.cu", "peak", (), (min(-(-size // 256), 1024),), 256, (data, peak, size))
+    return peak

@@ -38,6 +38,7 @@ class HostDevice:
     reverse: bool = False
     shared_per_block: int = 227 * 1024
     shared_per_processor: int = 228 * 1024
+    tensor_cores: bool = True
     launched: list[tuple[Any, ...]] = field(default_factory=list)
     out_of_memory: type[Exception] = OutOfMemoryError
 

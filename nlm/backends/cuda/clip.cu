@@ -32,7 +32,7 @@
 #define GROUP 5
 #endif
 
-constexpr int THREADS = 256, EDGE = CELLS - 1, CORE = LENGTH - 2 * EDGE;
+constexpr int THREADS = 512, EDGE = CELLS - 1, CORE = LENGTH - 2 * EDGE;
 constexpr int ROWS = CORE_ROWS + 2 * EDGE;  // of cells that are compared
 constexpr int PATCH_ROWS = CORE_ROWS + EDGE, PATCH_COLUMNS = CORE + EDGE;
 constexpr int COMPARED = ROWS * LENGTH, JOINED = ROWS * PATCH_COLUMNS;
@@ -113,7 +113,7 @@ extern __shared__ float shared[];
 // frames: (slots, FEATURES, plane); slots: (count) of them, the denoised one first; moves: (count,
 // tiles, 2), rows and columns; factors: (VALUES), what takes values back from units of the noise;
 // out: (height, width, VALUES).
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 average(const float* frames, const float* factors, const int* slots, const int* moves, float* out,
         int count, int radius, int span, int plane, int height, int width, int margin,
         float scale, float bias, float self_floor) {
