@@ -43,7 +43,7 @@ NONE = "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"
 
 
 def test_there_are_sources():
-    expected = ("attention", "clip", "layers", "motion", "nlm", "tensor")
+    expected = ("attention", "clip", "layers", "motion", "nlm", "peak", "tensor", "window")
     assert [path.stem for path in SOURCES] == list(expected)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import nlm
 from nlm import backends, registry
-from nlm.backends import cpu, gpu, gpu_device, gpu_layers
+from nlm.backends import cpu, gpu, gpu_device, gpu_layers, gpu_window_layer
 from nlm.backends.threads import for_each
 from nlm.learned import spacetime
 from nlm.learned.config import ModelConfig
@@ -161,9 +161,13 @@ class TestLayers:
         )
         assert np.abs(one - other).max() < TOLERANCE
 
-    def test_network_in_time_equals_the_cpus(self, card):
+    @pytest.mark.parametrize("fits", [True, False])
+    def test_network_in_time_equals_the_cpus(self, card, monkeypatch, fits):
+        """Also with the generic operation, where shared memory is too small for a block."""
+        if not fits:
+            monkeypatch.setattr(gpu_window_layer, "shared_bytes", lambda depth: 2**30)
         config = ModelConfig(
-            widths=(8, 16), blocks=(1, 1), blocks_up=(1,), nonlocal_radius=(2, 0), nonlocal_width=5
+            widths=(8, 16), blocks=(0, 0), blocks_up=(0,), nonlocal_radius=(2, 0), nonlocal_width=5
         )
         rng = np.random.default_rng(1)
         arrays = {

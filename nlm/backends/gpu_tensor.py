@@ -44,14 +44,14 @@ class Layout:
         return 4 * 2 * 8 * ((pixels + 23) // 32 * 32 + 8)
 
 
-def layout_of(channels: int) -> Layout:
-    """A good layout for so many output channels."""
+def layout_of(channels: int, step: int = 1) -> Layout:
+    """A good layout for so many output channels, within 64 KiB of shared memory."""
     tiles = -(-channels // 16)
     tiles = -(-tiles // -(-tiles // 6))  # of each of as few groups as can be
     if tiles <= 3:
-        return Layout(1, tiles)
+        return Layout(1, tiles, n_warps=8 // step)
     if tiles == 4:
-        return Layout(2, 2, n_warps=4, n_tiles=8)
+        return Layout(2, 2, n_warps=4, n_tiles=8 // step)
     return Layout(2, 3, n_warps=4)
 
 
@@ -90,7 +90,7 @@ class TensorConvolution:
     ) -> "TensorConvolution":
         """From weights (outputs, inputs, taps, taps) and biases (outputs,)."""
         outputs, inputs, taps, _ = weights.shape
-        layout = layout or layout_of(outputs)
+        layout = layout or layout_of(outputs, step)
         groups = -(-outputs // (16 * layout.tiles))
         largest = float(np.abs(weights).max()) or 1.0
         scale = 2.0 ** (TOP - math.ceil(math.log2(largest)))
