@@ -19,6 +19,10 @@ FORMS = [  # beside the defaults
     ("nlm.cu", {"FORM": 2, "FEATURES": 3, "VALUES": 3, "HALF": 2, "COLUMNS": 32, "GROUP": 1}),
     ("layers.cu", {"TAPS": 2, "STEP": 2, "WARPS": 8}),
     ("attention.cu", {"FORM": 0, "DISTANCE": 1, "WINDOWED": 1}),
+    ("softmax.cu", {"DEPTH": 128, "CHANNELS": 64}),
+    ("softmax.cu", {"DEPTH": 32, "CHANNELS": 32}),
+    ("window.cu", {"DEPTH": 64, "DISTANCE": 0}),
+    ("window.cu", {"DEPTH": 48, "DISTANCE": 1}),
     ("clip.cu", {"CELL": 3, "CELLS": 3, "FEATURES": 3, "VALUES": 2, "GROUP": 4}),
     ("clip.cu", {"CELL": 1, "CELLS": 7, "FEATURES": 1, "VALUES": 1, "GROUP": 5}),
 ]
@@ -43,7 +47,17 @@ NONE = "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"
 
 
 def test_there_are_sources():
-    expected = ("attention", "clip", "layers", "motion", "nlm", "peak", "tensor", "window")
+    expected = (
+        "attention",
+        "clip",
+        "layers",
+        "motion",
+        "nlm",
+        "peak",
+        "softmax",
+        "tensor",
+        "window",
+    )
     assert [path.stem for path in SOURCES] == list(expected)
 
 

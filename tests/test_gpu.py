@@ -128,6 +128,7 @@ class TestLayers:
     def test_convolution_equals_its_naive_twin(
         self, card, inputs, outputs, taps, step, rectify, add
     ):
+        card.tensor_cores = False  # with them: test_gpu_tensor.py
         rng = np.random.default_rng(inputs)
         rows, columns = 11, 37
         picture = rng.normal(size=(inputs, rows * step, columns * step)).astype(np.float32)

@@ -3,15 +3,21 @@
 import numpy as np
 import pytest
 
-from nlm.backends import gpu_device, gpu_tensor
+from nlm.backends import gpu_device, gpu_softmax, gpu_tensor
 from nlm.backends.gpu_tensor import Layout, TensorConvolution
 from tests import naive
 from tests.cuda.host import HostDevice
 from tests.test_gpu import needs_fibres
 
 
+@pytest.fixture(params=[False, True], ids=["ascending", "descending"], autouse=True)
+def card(request, monkeypatch):
+    device = HostDevice(reverse=request.param)
+    monkeypatch.setattr(gpu_device, "device", lambda: device)
+    return device
+
+
 @needs_fibres
-@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(
     ("inputs", "outputs", "taps", "step", "rectify", "add", "layout"),
     [
@@ -21,11 +27,7 @@ from tests.test_gpu import needs_fibres
         (17, 8, 3, 1, False, True, Layout(1, 1, n_warps=2, n_tiles=8)),
     ],
 )
-def test_equals_its_naive_twin(
-    monkeypatch, reverse, inputs, outputs, taps, step, rectify, add, layout
-):
-    device = HostDevice(reverse=reverse)
-    monkeypatch.setattr(gpu_device, "device", lambda: device)
+def test_convolution_equals_its_naive_twin(inputs, outputs, taps, step, rectify, add, layout):
     rng = np.random.default_rng(inputs)
     rows, columns = 11, 37
     picture = 100 * rng.normal(size=(inputs, rows * step, columns * step)).astype(np.float32)
@@ -43,3 +45,28 @@ def test_equals_its_naive_twin(
     )  # fmt: skip
     assert np.abs(out - expected).max() < 3e-6 * 100 * np.sqrt(inputs * taps**2)
     assert out_peak[0] == np.abs(out).max()
+
+
+@needs_fibres
+@pytest.mark.parametrize(
+    ("count", "keys", "depth", "channels", "size"),
+    [(70, 150, 20, 70, 1.0), (5, 64, 64, 3, 300.0), (1, 1, 1, 1, 1e-6)],
+)
+def test_softmax_equals_its_naive_twin(card, count, keys, depth, channels, size):
+    rng = np.random.default_rng(0)
+    q, k, v = (
+        rng.normal(size=shape).astype(np.float32)
+        for shape in ((count, depth), (keys, depth), (keys, channels))
+    )
+    scores = 0.5 * q.astype(np.float64) @ k.T
+    weights = np.exp(scores - scores.max(1, keepdims=True))
+    expected = size * (weights / weights.sum(1, keepdims=True)) @ v
+    found = gpu_softmax.attend(size * q, k / np.float32(size), size * v, 0.5)
+    assert np.abs(found - expected).max() < 1e-5 * size
+
+
+@needs_fibres
+def test_largest_value_of_an_array():
+    numbers = np.random.default_rng(0).normal(size=(7, 100)).astype(np.float32)
+    assert gpu_tensor.peak_of(numbers)[0] == np.abs(numbers).max()
+    assert gpu_tensor.peak_of(np.zeros((1, 1), np.float32))[0] == 0
