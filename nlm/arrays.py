@@ -158,15 +158,17 @@ def apply(
 
 def warm_up() -> list[str]:
     """Compile what nlm's filters need for pictures and clips, gray and colour; tells names."""
+    from nlm.clip import denoise_clip
+
     place = backends.choose("cpu")
     plane, colour = (np.zeros((64, 64, channels), np.float32) for channels in (1, 3))
     own = [method for method in registry.methods() if not registry.get(method).reference]
     for method in own:
         for picture in (plane, colour):
             denoise(picture, 0.1, method, channel_axis=-1)
-        if stream := registry.get(method).stream:
-            params = registry.parameters(method, "balanced", {}, clip=True)
-            list(stream([(plane, plane, plane)] * 2, (0.1,) * 3, params, place))
+        params = registry.parameters(method, "balanced", {}, clip=True)
+        clip = [(plane, plane, plane)] * 2
+        list(denoise_clip(clip, registry.get(method), params, lambda _: Plan(0.1), place))
     return own
 
 

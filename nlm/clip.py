@@ -76,12 +76,16 @@ def denoise_clip(
     tuple of ndarray
         The frames, in order.
     """
+    in_time = None
     for scene in scenes.split(frames, lambda planes: planes[0]):
         first = list(islice(scene, (LOOKED_AT - 1) * APART + 1))
+        if in_time is None:
+            in_time = _in_time(chosen, first[0], params)
         used = Scene(_judge_scene(first[::APART], judge))
         if scenes_seen is not None:
             scenes_seen.append(used)
-        for planes in _denoise_scene(chain(first, scene), chosen, params, used, backend, tile):
+        how = (chosen, params, used, backend, tile, in_time)
+        for planes in _denoise_scene(chain(first, scene), *how):
             used.frames += 1
             yield planes
 
@@ -104,17 +108,13 @@ def _denoise_scene(
     scene: Scene,
     backend: backends.Backend,
     tile: int | None,
+    in_time: bool,
 ) -> Iterator[Planes]:
     plans = scene.plans
     if all(plan.sigma < arrays.SMALLEST_SIGMA for plan in plans):
         yield from frames
         return
-    frames = iter(frames)
-    first = next(frames, None)
-    if first is None:
-        return
-    frames = chain([first], frames)
-    if chosen.stream is None or not _in_time(chosen, first, params):
+    if chosen.stream is None or not in_time:
         for planes in frames:
             yield tuple(
                 arrays.apply(chosen, params, plane[None], plan, backend, tile)[0]
@@ -128,6 +128,9 @@ def _denoise_scene(
 
 
 def _in_time(chosen: Filter, planes: Planes, params: Any) -> bool:
+    """Whether frames go through the filter's `stream`, or each for itself."""
+    if chosen.stream is None:
+        return False
     if chosen.in_time is not None:
         return chosen.in_time(planes, params)
     return bool(getattr(params, "temporal_radius", None) != 0)

@@ -92,6 +92,25 @@ def test_block_equals_its_naive_twin(
         assert error.max() < tolerance * (1 + size**2 * channels)
 
 
+@pytest.mark.parametrize("pairwise", ["distance", "embedded_gaussian"])
+@pytest.mark.parametrize("reach", [0, 1, 2])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_network_equals_its_twin_in_pytorch(count, reach, pairwise):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from nlm.learned import pytorch
+
+    config = replace(CONFIG, pairwise=pairwise)
+    arrays = sharp_weights(config)
+    twin = pytorch.NlNet(config)
+    twin.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+    frames = panning(count, 40, 56)
+    pictures = torch.from_numpy(np.stack(frames).transpose(0, 3, 1, 2))
+    with torch.inference_mode():
+        theirs = twin(pictures, torch.full((count, 1, 1, 1), SIGMA), frames=count, reach=reach)
+    ours = np.stack(denoised(frames, NlNet(config, arrays), reach))
+    assert np.abs(ours - theirs.numpy().transpose(0, 2, 3, 1)).max() < 1e-4
+
+
 @pytest.mark.parametrize("count", range(6))
 @pytest.mark.parametrize("reach", [0, 1, 2])
 def test_a_window_slides_over_the_frames(count, reach):
@@ -172,6 +191,16 @@ class TestFrames:
         for c in range(channels):
             alone = denoised([frame[..., c : c + 1] for frame in frames], net, 1)
             assert np.array_equal(whole[..., c], np.stack(alone)[..., 0])
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (2, 3), (9, 8)])
+    def test_small_frames(self, net, shape):
+        frames = [noisy(np.full((*shape, 1), 0.5), SIGMA, k) for k in range(3)]
+        results = denoised(frames, net, 2)
+        assert [one.shape for one in results] == [(*shape, 1)] * 3
+        assert np.isfinite(results).all()
+
+    def test_nothing_comes_of_nothing(self, net):
+        assert denoised([], net, 2) == []
 
     def test_threads_do_not_change_the_result(self, net):
         frames = panning(3)
@@ -284,7 +313,7 @@ class TestFilter:
         clip = [(frame,) for frame in panning(3)]
         alone = self.run(clip, path, temporal_radius=0)
         assert not np.array_equal(self.run(clip, path), alone)
-        monkeypatch.setattr(nlnet, "MOST_PIXELS", 70 * 90 - 1)
+        monkeypatch.setattr(nlnet, "MOST_PIXELS", 3 * 70 * 90 - 1)
         assert np.array_equal(self.run(clip, path), alone)
 
     def test_colour_networks_see_time_too(self, saved):

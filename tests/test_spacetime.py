@@ -197,6 +197,8 @@ def test_planes_without_noise_stay():
 def test_clips_have_parameters_of_their_own():
     usual = registry.parameters("nlm", "balanced", {}, clip=True).at(20 / 255)
     assert (usual.patch_size, usual.search_radius, usual.strength) == (9, 2, 0.57)
+    strong = registry.parameters("nlm", "balanced", {}, clip=True).at(40 / 255)
+    assert (strong.patch_size, strong.search_radius, strong.strength) == (15, 2, 0.44)
     given = {"patch_size": 5, "strength": 1.14, "temporal_radius": 4}
     by_hand = registry.parameters("nlm", "best", given, clip=True).at(20 / 255)
     assert {name: getattr(by_hand, name) for name in given} == given

@@ -15,7 +15,7 @@ import nlm
 from nlm.errors import FileError, UsageError
 from nlm.learned import weights
 from nlm.learned.config import ModelConfig
-from nlm.learned.data import batches, load_pictures, make_batch
+from nlm.learned.data import load_pictures, reduced
 from nlm.learned.train_config import TrainConfig, from_settings
 from tests.conftest import checkers, noisy
 
@@ -140,31 +140,80 @@ class TestPictures:
             load_pictures(tmp_path / "none", 1, 32, pytest.fail)
 
 
+@pytest.fixture
+def crops_of(folder):
+    """A function that makes the source of batches; it needs PyTorch."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from nlm.learned.crops import Crops
+
+    pictures = load_pictures(folder, 1, 32, pytest.fail)
+
+    def make(model=TINY, **changes):
+        return Crops(pictures, config_for(folder, folder, **changes), model, torch.device("cpu"))
+
+    return make
+
+
 class TestBatches:
-    def test_noise_is_of_the_level_that_is_told(self, folder):
-        pictures = load_pictures(folder, 1, 32, pytest.fail)
-        config = config_for(folder, folder, batch=6, ramps=0.5, steps=100)
+    def test_noise_is_of_the_level_that_is_told(self, crops_of):
+        crops = crops_of(batch=6, ramps=0.5)
         shares = []
         for step in range(8):
-            clean, dirty, sigma = make_batch(pictures, step, config, TINY)
-            assert clean.shape == dirty.shape == (6, 1, 32, 32)
-            assert 0 <= clean.min() <= clean.max() <= 1
-            assert 0 <= sigma.min() <= sigma.max() <= 75 / 255
-            shares += list(((dirty - clean) / (sigma + 1e-9)).std((1, 2, 3)))
+            batch = crops.batch(step)
+            assert batch.clean.shape == batch.noisy.shape == (6, 1, 32, 32)
+            assert batch.sigma.shape == (6, 1, 32, 32)
+            assert 0 <= batch.clean.min() <= batch.clean.max() <= 1
+            assert 0 <= batch.sigma.min() <= batch.sigma.max() <= 75 / 255
+            noise = (batch.noisy - batch.clean) / (batch.sigma + 1e-9)
+            shares += list(noise.numpy().std((1, 2, 3)))
         assert np.abs(np.array(shares) - 1).max() < 0.1
 
-    def test_seed_and_step_decide_everything(self, folder):
+    def test_crops_are_squares_of_the_pictures(self, folder, crops_of):
         pictures = load_pictures(folder, 1, 32, pytest.fail)
-        config = config_for(folder, folder, downscaled=0.5)
+        squares = {
+            p[y : y + 32, x : x + 32, 0].tobytes()
+            for p in pictures
+            for y in range(p.shape[0] - 31)
+            for x in range(p.shape[1] - 31)
+        }
+        turned = set()
+        for crop in np.rint(255 * crops_of(batch=64, downscaled=0.0).batch(0).clean.numpy()):
+            square = crop[0].astype(np.uint8)
+            ways = [np.rot90(s, k) for s in (square, square.T) for k in range(4)]
+            fitting = [k for k, way in enumerate(ways) if way.tobytes() in squares]
+            assert fitting
+            turned.update(fitting[:1])
+        assert len(turned) > 4
+
+    def test_reduced_copies_are_drawn_as_often_as_asked(self, folder):
+        pictures = [np.full((64, 64, 1), 40 * k, np.uint8) for k in range(3)]
+        copies = reduced(pictures, 32)
+        assert [c.shape for c in copies] == [(n, n, 1) for n in (32, 42, 51)] * 3
+        assert reduced(pictures, 52) == []
+
+    def test_frames_of_a_clip_move_evenly(self, crops_of):
+        still = crops_of(batch=20, clips=1.0, frames=5, motion=0.0).batch(0)
+        moving = crops_of(batch=20, clips=1.0, frames=5, motion=6.0).batch(0)
+        assert still.frames == moving.frames == 5
+        assert moving.clean.shape == (20, 1, 32, 32)
+        changes = []
+        for batch in (still, moving):
+            clips = batch.clean.reshape(4, 5, 32, 32)
+            changes.append(float((clips[:, 1:] - clips[:, :-1]).abs().mean()))
+            sigmas = batch.sigma.reshape(4, 5, 32, 32)
+            assert (sigmas == sigmas[:, :1]).all()
+        assert changes[0] < changes[1]
+        assert crops_of(batch=20, clips=0.0, frames=5).batch(0).frames == 1
+
+    def test_seed_and_step_decide_everything(self, crops_of):
         model = replace(TINY, estimates=(0.6,))
-        one = make_batch(pictures, 3, config, model)
-        assert [a.shape[1] for a in one] == [1, 1, 1, 1]
-        ahead = list(batches(pictures, 3, replace(config, workers=2), model))
-        assert len(ahead) == config.steps - 3
-        assert all(np.array_equal(a, b) for a, b in zip(one, ahead[0], strict=True))
-        for other in (replace(config, seed=1), config):
-            step = 3 if other != config else 4
-            assert not np.array_equal(make_batch(pictures, step, other, model)[1], one[1])
+        one = crops_of(model, downscaled=0.5).batch(3)
+        assert one.estimates.shape == one.noisy.shape
+        again = crops_of(model, downscaled=0.5).batch(3)
+        assert (again.noisy == one.noisy).all()
+        assert (again.estimates == one.estimates).all()
+        assert (crops_of(model, downscaled=0.5).batch(4).noisy != one.noisy).any()
+        assert (crops_of(model, downscaled=0.5, seed=1).batch(3).noisy != one.noisy).any()
 
 
 @pytest.fixture

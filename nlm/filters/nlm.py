@@ -46,8 +46,13 @@ CHROMA_IN_LUMA, LUMA_IN_CHROMA = 0.35, 0.4
 """How much the other channels' differences count in the weights for luma and for chroma."""
 STRENGTH_OF_VOLUMES = 0.7
 CLIP_LEVELS = (2.5, 5, 10, 20, 40, 60)
-CLIP_STRENGTHS = (1.0, 0.85, 0.65, 0.57, 0.52, 0.55)
+CLIP_STRENGTHS = {
+    9: (1.0, 0.85, 0.65, 0.57, 0.52, 0.55),
+    15: (1.0, 0.9, 0.68, 0.52, 0.44, 0.45),
+}
 """The same tables for clips: a little more than the best PSNR, for less flicker."""
+CLIP_STRONG = 25 / 255
+"""Noise from here on is met with larger patches in clips."""
 CLIP_STRENGTH_CHROMA = 0.8
 FAINT = 1 / 64
 """Noise of a guide below this share of the picture's is taken for this much."""
@@ -117,9 +122,10 @@ class NlmParams(Params):
 class ClipParams(NlmParams):
     """The same for clips, where more patches are alike: they may be larger, the window smaller."""
 
-    patch_size: int = parameter(
-        9,
-        "Side of the patches; multiples of 3 are several times as fast.",
+    patch_size: int | None = parameter(
+        None,
+        "Side of the patches; multiples of 3 are several times as fast. Left out, 9, and 15 for "
+        "strong noise.",
         unit="pixels",
         low=1,
         high=31,
@@ -145,10 +151,13 @@ class ClipParams(NlmParams):
     def at(self, sigma: float) -> Self:
         import numpy as np
 
-        usual = float(np.interp(255 * sigma, CLIP_LEVELS, CLIP_STRENGTHS))
+        small, large = CLIP_STRENGTHS
+        patch_size = self.patch_size or (large if sigma >= CLIP_STRONG else small)
+        found = [np.interp(255 * sigma, CLIP_LEVELS, row) for row in CLIP_STRENGTHS.values()]
+        usual = float(np.interp(patch_size, list(CLIP_STRENGTHS), found))
         strength = self.strength or round(usual, 3)
         chroma = self.strength_chroma or CLIP_STRENGTH_CHROMA * strength / usual
-        return replace(self, strength=strength, strength_chroma=chroma)
+        return replace(self, patch_size=patch_size, strength=strength, strength_chroma=chroma)
 
 
 def best_strength(patch_size: int, sigma: float) -> float:
@@ -203,7 +212,7 @@ def stream(
 
     params = params.at(sigma[0])
     search = spacetime.Search(
-        patch_size=params.patch_size,
+        patch_size=params.patch_size or 9,
         search_radius=params.search_radius,
         temporal_radius=params.temporal_radius,
         strength=params.strength or 1,

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 CLIP_TILE = 2048
 """Side of the tiles of a clip's frames, in pixels."""
-MOST_PIXELS = 4096 * 2304
-"""Of frames that see each other; the network holds some 350 bytes for each pixel."""
+MOST_PIXELS = 3 * 4096 * 2304
+"""Of all frames that wait for those after them; some 110 bytes are held for each."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,11 @@ def in_time(planes: "Planes", params: NlnetParams) -> bool:
     if params.temporal_radius == 0:
         return False
     why = None
+    most = MOST_PIXELS / (params.temporal_radius + 1)
     if any(_network(plane, params).only_block is None for plane in planes):
         why = "the network has no non-local block, or passes through several"
-    elif max(plane.shape[0] * plane.shape[1] for plane in planes) > MOST_PIXELS:
-        why = f"frames have more than {MOST_PIXELS / 1e6:.1f} million pixels"
+    elif max(plane.shape[0] * plane.shape[1] for plane in planes) > most:
+        why = f"with temporal radius {params.temporal_radius} frames may have {most:.0f} pixels"
     if why:
         log.info("nlnet denoises each frame for itself: %s", why)
     return why is None

@@ -16,7 +16,7 @@ from nlm.learned.config import FORMAT_VERSION, ModelConfig
 from nlm.learned.monitor import Tell, now
 from nlm.learned.pytorch import NlNet
 from nlm.learned.train_config import TrainConfig
-from nlm.learned.weights import digest
+from nlm.learned.weights import digest, load
 
 CONTENT = {"net", "average", "optimizers", "step", "pixels", "seconds", "model", "train"}
 
@@ -92,15 +92,21 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def warm_start(state: State, path: Path, tell: Tell) -> None:
-    """Take the averaged weights of another run; what it lacks keeps its start.
+    """Take the averaged weights of another run, or exported ones; what they lack keeps its start.
 
     The pixels that it has seen and its time count as this run's own. New input channels of the
     first convolution start at zero. They stand between the noisy picture's channels and sigma,
     which stays last.
     """
-    checkpoint = read_checkpoint(path)
-    state.pixels, state.seconds = checkpoint["pixels"], checkpoint["seconds"]
-    saved, own = checkpoint["average"], state.net.state_dict()
+    if path.suffix == ".npz":
+        _, arrays, card = load(path)
+        saved = {name: torch.from_numpy(np.float32(array)) for name, array in arrays.items()}
+        state.pixels, state.seconds = card.get("pixels", 0), 3600 * card.get("hours", 0.0)
+    else:
+        checkpoint = read_checkpoint(path)
+        saved = checkpoint["average"]
+        state.pixels, state.seconds = checkpoint["pixels"], checkpoint["seconds"]
+    own = state.net.state_dict()
     old, new = saved["stem.weight"], own["stem.weight"]
     if old.shape != new.shape and old.shape[0] == new.shape[0]:
         wider = torch.zeros_like(new)

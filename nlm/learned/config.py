@@ -46,10 +46,10 @@ class ModelConfig:
 
     channels: int = 1
     estimates: tuple[float, ...] = ()
-    widths: tuple[int, ...] = (48, 64, 96)
-    blocks: tuple[int, ...] = (1, 2, 2)
-    blocks_up: tuple[int, ...] = (2, 1)
-    nonlocal_radius: tuple[int, ...] = (0, 0, 0)
+    widths: tuple[int, ...] = (48, 80, 128)
+    blocks: tuple[int, ...] = (1, 2, 4)
+    blocks_up: tuple[int, ...] = (2, 2)
+    nonlocal_radius: tuple[int, ...] = (0, 8, 0)
     nonlocal_width: int = 0
     pairwise: str = "distance"
     repeats: int = 1

@@ -106,7 +106,7 @@ class NlNet:
         ndarray of float32, shape (Y, X, C)
         """
         first = self.begin(noisy, sigma, for_each)
-        h = first.copy()
+        h = first.copy() if self.config.repeats > 1 else first
         for repeat in range(self.config.repeats):
             if repeat > 0:
                 h.data += first.data

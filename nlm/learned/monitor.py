@@ -9,10 +9,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nlm.learned.config import ModelConfig
 from nlm.learned.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Tell = Callable[[str], None]
 """Takes a line for people."""
@@ -24,7 +27,7 @@ class Log:
     def __init__(self, config: TrainConfig, first: int, tell: Tell) -> None:
         self.config, self.first, self.tell = config, first, tell
         self.path = config.out / "log.jsonl"
-        self.losses: list[float] = []
+        self.losses: list[Tensor] = []
         self.began = self.since = time.monotonic()
 
     def write(self, **entry: Any) -> None:
@@ -43,18 +46,22 @@ class Log:
             f"weights; {begin}to step {config.steps} on {device}"
         )
 
-    def step(self, step: int, loss: float, norm: float, lr: float) -> None:
-        """Collect one step's figures; write them out every `log_every` steps."""
+    def step(self, step: int, loss: Tensor, norm: Tensor, lr: float) -> None:
+        """Collect one step's figures; write them out every `log_every` steps.
+
+        Only then are they read: a GPU need not be waited for in between.
+        """
         self.losses.append(loss)
-        config, time_now = self.config, time.monotonic()
+        config = self.config
         if step % config.log_every:
             return
-        count, mean = len(self.losses), sum(self.losses) / len(self.losses)
+        count, mean = len(self.losses), float(sum(self.losses)) / len(self.losses)
+        time_now = time.monotonic()
         speed = count * config.batch * config.crop**2 / (time_now - self.since)
         self.write(
             step=step,
             loss=round(mean, 5),
-            grad=round(norm, 4),
+            grad=round(float(norm), 4),
             lr=lr,
             pixels_per_second=round(speed),
         )

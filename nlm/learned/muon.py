@@ -20,25 +20,29 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Update all kernels, those of one shape together."""
+        """Update all kernels."""
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
-            shapes: dict[torch.Size, list[nn.Parameter]] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    shapes.setdefault(p.shape, []).append(p)
-            for shape, kernels in shapes.items():
-                ahead = []
-                for p in kernels:
-                    if not self.state[p]:
-                        self.state[p]["mean"] = torch.zeros_like(p)
-                    mean = self.state[p]["mean"].mul_(momentum).add_(p.grad)
-                    ahead.append(mean.mul(momentum).add_(p.grad).flatten(1))
-                updates = orthogonal(torch.stack(ahead))  # (kernels, out, in * rows * columns)
-                scale = 0.2 * math.sqrt(max(updates.shape[1:]))
-                for p, update in zip(kernels, updates, strict=True):
-                    p.mul_(1 - lr * group["weight_decay"])
-                    p.add_(update.view(shape), alpha=-lr * scale)
+            kernels = [p for p in group["params"] if p.grad is not None]
+            for p in kernels:
+                if not self.state[p]:
+                    self.state[p]["mean"] = torch.zeros_like(p)
+            gradients = [p.grad for p in kernels]
+            means = [self.state[p]["mean"] for p in kernels]
+            torch._foreach_mul_(means, momentum)
+            torch._foreach_add_(means, gradients)
+            ahead = list(torch._foreach_mul(means, momentum))
+            torch._foreach_add_(ahead, gradients)
+            shapes: dict[torch.Size, list[int]] = {}
+            for k, p in enumerate(kernels):
+                shapes.setdefault(p.shape, []).append(k)
+            for shape, members in shapes.items():  # all kernels of one shape together
+                updates = orthogonal(torch.stack([ahead[k].flatten(1) for k in members]))
+                updates = updates * (0.2 * math.sqrt(max(updates.shape[1:])))
+                for k, update in zip(members, updates, strict=True):  # (out, in * rows * columns)
+                    ahead[k] = update.view(shape)
+            torch._foreach_mul_(kernels, 1 - lr * group["weight_decay"])
+            torch._foreach_add_(kernels, ahead, alpha=-lr)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -37,12 +37,15 @@ class NonLocal(nn.Module):
     trained network differ by tenths: theta starts `GAIN` times as large as an orthogonal
     projection, without which all weights would be alike.
 
+    In a clip the positions j are those of the same windows in all frames at most `reach` away.
+
     Computed by blocks of 8x8 queries against their (8 + 2 radius)^2 surroundings, of which
     each query sees its own window: the same result as position by position.
     """
 
     BLOCK = 8
     GAIN = 4.0
+    UNSEEN = -1e9
     hidden: Tensor
 
     def __init__(self, width: int, radius: int, inner: int, pairwise: str) -> None:
@@ -60,35 +63,62 @@ class NonLocal(nn.Module):
         key = torch.arange(self.BLOCK + 2 * radius)[None, :] - radius
         near = (query - key).abs() <= radius  # (BLOCK, K) along one axis
         pairs = near[:, None, :, None] & near[None, :, None, :]  # (BLOCK, BLOCK, K, K)
-        hidden = torch.where(pairs.flatten(2).flatten(0, 1), 0.0, -1e9)
+        hidden = torch.where(pairs.flatten(2).flatten(0, 1), 0.0, self.UNSEEN)
         self.register_buffer("hidden", hidden, persistent=False)  # (BLOCK*BLOCK, K*K)
 
-    def surroundings(self, x: Tensor) -> Tensor:
-        """Return the keys of every block of queries, (N, K*K, channels)."""
+    def surroundings(self, x: Tensor, frames: int, reach: int) -> Tensor:
+        """Return what every block of queries sees, (B, blocks, keys, channels).
+
+        The last channel is each key's bias.
+        """
         size, step = self.BLOCK + 2 * self.radius, self.BLOCK
         blocks = x.unfold(1, size, step).unfold(2, size, step)  # (B, Y/8, X/8, channels, K, K)
-        return blocks.permute(0, 1, 2, 4, 5, 3).reshape(-1, size * size, x.shape[3])
+        keys = blocks.permute(0, 1, 2, 4, 5, 3).flatten(3, 4).flatten(1, 2)
+        if frames == 1 or reach == 0:
+            return keys
+        clips = keys.reshape(-1, frames, *keys.shape[1:])  # (clips, frames, blocks, K*K, channels)
+        seen = [clips]
+        for far in range(1, min(reach, frames - 1) + 1):
+            outside = clips[:, :far].clone()
+            outside[..., -1] = self.UNSEEN  # before the first and behind the last frame
+            seen.append(torch.cat((outside, clips[:, :-far]), 1))
+            seen.append(torch.cat((clips[:, far:], outside), 1))
+        return torch.cat(seen, 3).flatten(0, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, frames: int = 1, reach: int = 0) -> Tensor:
         b, r, d = self.BLOCK, self.radius, self.inner
         down, right = -x.shape[2] % b, -x.shape[3] % b
         theta, phi, g = (f(x).permute(0, 2, 3, 1) for f in (self.theta, self.phi, self.g))
         bias = torch.zeros_like(phi[..., :1])  # (B, Y, X, 1), added to each key's score
         if self.pairwise == "distance":  # |theta|^2 is the same for all keys and cancels
-            theta, bias = 2 * theta, -phi.square().sum(-1, keepdim=True)
+            theta, bias = 2 * theta, -phi.float().square().sum(-1, keepdim=True)
         theta = F.pad(theta, (0, 0, 0, right, 0, down))  # (B, Y, X, d), Y and X multiples of 8
         batch, rows, columns, _ = theta.shape
         theta = theta.reshape(batch, rows // b, b, columns // b, b, d)
-        theta = theta.transpose(2, 3).reshape(-1, b * b, d)  # (N, 64, d), N blocks
+        theta = theta.transpose(2, 3).reshape(batch, -1, b * b, d)  # (B, blocks, 64, d)
         around = (0, 0, r, right + r, r, down + r)
-        keys = self.surroundings(F.pad(torch.cat((phi, g), -1), around))  # (N, K*K, 2d)
-        bias = self.surroundings(F.pad(bias, around, value=-1e9))  # (N, K*K, 1)
-        score = torch.baddbmm(bias.transpose(1, 2) + self.hidden, theta, keys[..., :d].mT)
-        y = torch.softmax(score, -1) @ keys[..., d:]  # (N, 64, K*K) @ (N, K*K, d)
+        filled = -d % 8, -(d + 1) % 8  # channels of zeros: kernels want aligned rows
+        parts = (F.pad(g, (0, filled[0])), F.pad(phi, (0, filled[1])))
+        keys = F.pad(torch.cat(parts, -1).float(), around)
+        keys = torch.cat((keys, F.pad(bias.float(), around, value=self.UNSEEN)), -1)
+        y = self.attend(theta.float(), self.surroundings(keys, frames, reach))
         y = y.reshape(batch, rows // b, columns // b, b, b, d).transpose(2, 3)
         y = y.reshape(batch, rows, columns, d)[:, : x.shape[2], : x.shape[3]]
         z: Tensor = x + self.w_z(y.permute(0, 3, 1, 2))
         return z
+
+    def attend(self, query: Tensor, seen: Tensor) -> Tensor:
+        """Return the mean of g of each block, in float32: rounded scores are wrong weights."""
+        d, split = self.inner, self.inner + -self.inner % 8
+        values, keys = seen[..., :split], seen[..., split:]
+        query = F.pad(query, (0, keys.shape[-1] - d - 1))
+        query = F.pad(query, (0, 1), value=1.0)  # takes each key's bias over unchanged
+        copies = keys.shape[2] // self.hidden.shape[1]
+        hidden = self.hidden.repeat(1, copies).expand(*keys.shape[:2], -1, -1)
+        with torch.autocast(query.device.type, enabled=False):
+            y = F.scaled_dot_product_attention(query, keys, values, hidden, scale=1.0)
+        mean: Tensor = y[..., :d]
+        return mean
 
 
 class NlNet(nn.Module):
@@ -122,40 +152,55 @@ class NlNet(nn.Module):
             if p.ndim == 4:  # channels last: what PyTorch is fastest with
                 p.data = p.data.contiguous(memory_format=NHWC)
 
-    def body(self, h: Tensor) -> Tensor:
+    def body(self, h: Tensor, frames: int, reach: int) -> Tensor:
         """Run the U once; each level's way down is added to its way up."""
         kept: list[Tensor] = []
         for encoder, down in zip(self.encoder, self.down, strict=True):
             h = encoder(h)
             kept.append(h)
             h = down(h)  # (B, widths[l + 1], Y/2, X/2)
-        h = self.bottom(self.attend(h, len(kept)))
+        h = self.bottom(self.attend(h, len(kept), frames, reach))
         for i in reversed(range(len(kept))):
             h = F.pixel_shuffle(self.up[i](h), 2)  # (B, widths[l], 2Y, 2X)
-            h = self.decoder[i](self.attend(h.contiguous(memory_format=NHWC) + kept[i], i))
+            h = h.contiguous(memory_format=NHWC) + kept[i]
+            h = self.decoder[i](self.attend(h, i, frames, reach))
         return h
 
-    def attend(self, h: Tensor, level: int) -> Tensor:
+    def attend(self, h: Tensor, level: int, frames: int, reach: int) -> Tensor:
         """Pass through the level's non-local block, if it has one."""
-        return self.non_local[str(level)](h) if str(level) in self.non_local else h
+        if str(level) not in self.non_local:
+            return h
+        done: Tensor = self.non_local[str(level)](h, frames, reach)
+        return done
 
-    def forward(self, noisy: Tensor, sigma: Tensor, estimates: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        noisy: Tensor,
+        sigma: Tensor,
+        estimates: Tensor | None = None,
+        frames: int = 1,
+        reach: int = 0,
+    ) -> Tensor:
         """Denoise pictures whose sides are multiples of `config.multiple`.
 
         Parameters
         ----------
         noisy : Tensor, (B, C, Y, X)
-            Full scale 1.0.
+            Full scale 1.0. Of clips, all frames of the first, then all of the second, ...
         sigma : Tensor, (B, 1, Y, X) or (B, 1, 1, 1)
             Noise level, fraction of full scale.
         estimates : Tensor, (B, C * len(config.estimates), Y, X), optional
             The classical filter's results.
+        frames : int
+            Frames of each clip; 1 = pictures.
+        reach : int
+            How many frames before and after its own a non-local block sees.
         """
         pictures = noisy if estimates is None else torch.cat((noisy, estimates), 1)
         sigma = F.avg_pool2d(sigma.expand(-1, 1, *noisy.shape[2:]), 2)
         h = torch.cat((F.pixel_unshuffle(pictures, 2), sigma), 1)  # (B, inputs, Y/2, X/2)
         first = self.stem(h.contiguous(memory_format=NHWC))  # (B, widths[0], Y/2, X/2)
-        h = self.body(first)
+        h = self.body(first, frames, reach)
         for _ in range(self.config.repeats - 1):
-            h = self.body(h + first)
+            h = self.body(h + first, frames, reach)
         return noisy - F.pixel_shuffle(self.head(h), 2)  # (B, C, Y, X)

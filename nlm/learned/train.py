@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from nlm.errors import FileError, UsageError
 from nlm.learned.checkpoint import State, export, warm_start
 from nlm.learned.config import ModelConfig
-from nlm.learned.data import batches, load_pictures
+from nlm.learned.crops import Crops
+from nlm.learned.data import load_pictures
 from nlm.learned.estimates import estimates
 from nlm.learned.monitor import Log, StopSignal, Tell
 from nlm.learned.muon import Muon
@@ -57,6 +58,8 @@ def train(config: TrainConfig, model: ModelConfig, tell: Tell) -> Result:
     pictures = load_pictures(config.data, model.channels, config.crop, tell)
     held_out = load_pictures(config.val, model.channels, model.multiple, tell) if config.val else []
 
+    crops = Crops(pictures, config, model, device)
+
     torch.manual_seed(config.seed)
     net = NlNet(model).to(device)
     average = NlNet(model).to(device)
@@ -65,19 +68,21 @@ def train(config: TrainConfig, model: ModelConfig, tell: Tell) -> Result:
     if config.warm_start:
         warm_start(state, config.warm_start, tell)
     state.load()
-    forward = torch.compile(net) if config.compile else net
+    forward = torch.compile(net, dynamic=False) if config.compile else net
     log = Log(config, state.step, tell)
     log.start(model, device.type, len(pictures), len(held_out), count_weights(net))
 
     with StopSignal(config.minutes, tell) as stop:
-        for arrays in batches(pictures, state.step, config, model):
-            clean, *given = [torch.from_numpy(a).to(device, non_blocking=True) for a in arrays]
+        while state.step < config.steps:
+            batch = crops.batch(state.step)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                out = forward(*given)
-            loss = loss_of(out.float(), clean, given[1])
+                given = (batch.noisy, batch.sigma, batch.estimates)
+                out = forward(*given, frames=batch.frames, reach=config.reach)
+            loss = loss_of(out.float(), batch.clean, batch.sigma)
             torch.autograd.backward(loss)
             norm = update(state, config)
-            log.step(state.step, loss.item(), norm, config.lr * rate(state.step - 1, config))
+            state.pixels += batch.clean[:, 0].numel()
+            log.step(state.step, loss.detach(), norm, config.lr * rate(state.step - 1, config))
 
             last = stop.asked or state.step == config.steps
             if held_out and (state.step % config.val_every == 0 or (last and not stop.caught)):
@@ -163,21 +168,23 @@ def rate(step: int, config: TrainConfig) -> float:
     return rise * (1.0 if left >= 1 else 1 - math.sqrt(1 - left))
 
 
-def update(state: State, config: TrainConfig) -> float:
+def update(state: State, config: TrainConfig) -> Tensor:
     """Move the weights, and the averaged ones after them; return the gradient's norm."""
-    norm = nn.utils.clip_grad_norm_(state.net.parameters(), config.clip)
-    for optimizer in state.optimizers if torch.isfinite(norm) else ():
+    parameters: list[Tensor] = list(state.net.parameters())
+    norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+    for p in parameters:  # without waiting for the device to tell whether one is infinite
+        if p.grad is not None:
+            p.grad.nan_to_num_(0.0, 0.0, 0.0)
+    for optimizer in state.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = optimizer.defaults["lr"] * rate(state.step, config)
         optimizer.step()
     state.net.zero_grad()
     state.step += 1
-    state.pixels += config.batch * config.crop**2
     past = min(config.ema, state.step / (state.step + 10))  # a short memory at first
     with torch.no_grad():
-        for mean, p in zip(state.average.parameters(), state.net.parameters(), strict=True):
-            mean.lerp_(p, 1 - past)
-    return float(norm)
+        torch._foreach_lerp_(list(state.average.parameters()), parameters, 1 - past)
+    return norm
 
 
 def validate(

@@ -32,8 +32,9 @@ class TrainConfig:
     resume : Path, optional
         A checkpoint to continue when `out` has none: weights, optimizer, average and step.
     warm_start : Path, optional
-        A checkpoint whose weights alone are taken; new input channels and blocks start as zero.
-        A run that goes on from a checkpoint of its own does without it.
+        A checkpoint or a file of weights, of which the weights alone are taken; new input
+        channels and blocks start as zero. A run that goes on from a checkpoint of its own does
+        without it.
     steps, warmup : int
         Steps in all, and of the first rise of the learning rate.
     decay : int, optional
@@ -43,8 +44,15 @@ class TrainConfig:
     batch, crop : int
         Crops per step and their side in pixels.
     downscaled : float
-        Share of crops taken from pictures reduced to 0.5-1.0 of their size, which hides
+        Share of crops taken from pictures reduced to 0.5-0.8 of their size, which hides
         JPEG artefacts and varies scale.
+    clips : float
+        Share of steps whose crops form clips: squares moving across a picture, in which
+        non-local blocks see `reach` frames before and after their own.
+    frames, reach : int
+        Frames of such a clip, and how many frames away a block looks.
+    motion : float
+        Fastest motion of a clip, in pixels per frame and axis.
     ramps : float
         Share of crops whose noise level runs linearly between two values, for sigma maps.
     sigma_max : float
@@ -61,9 +69,8 @@ class TrainConfig:
         "auto", "cpu" or "cuda".
     compile : bool
         Use torch.compile; pays on a GPU, not on a CPU.
-    threads, workers : int
-        CPU threads of PyTorch (0 = its own choice) and of the preparation of batches
-        (0 = prepare in the training thread).
+    threads : int
+        CPU threads of PyTorch; 0 = its own choice.
     val_every, save_every, log_every : int
         Steps between validations, checkpoints and lines of the log.
     val_sigmas : tuple of int
@@ -82,6 +89,10 @@ class TrainConfig:
     batch: int = 8
     crop: int = 96
     downscaled: float = 0.3
+    clips: float = 0.0
+    frames: int = 5
+    reach: int = 2
+    motion: float = 8.0
     ramps: float = 0.1
     sigma_max: float = 75.0
     lr: float = 2e-3
@@ -93,7 +104,6 @@ class TrainConfig:
     device: str = "auto"
     compile: bool = False
     threads: int = 0
-    workers: int = 0
     val_every: int = 2000
     save_every: int = 1000
     log_every: int = 100
@@ -106,10 +116,9 @@ class TrainConfig:
 
     def check(self, model: ModelConfig) -> None:
         """Refuse values that cannot be trained with."""
-        least = {"steps": 1, "batch": 1, "val_every": 1, "save_every": 1, "log_every": 1}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise UsageError(f"{name} {getattr(self, name)} is not allowed; give {low} or more")
+        for name in ("steps", "batch", "frames", "val_every", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)} is not allowed; give 1 or more")
         if self.crop < 1 or self.crop % model.multiple:
             raise UsageError(
                 f"crop {self.crop} is not allowed; give a multiple of {model.multiple} pixels"
@@ -119,7 +128,7 @@ class TrainConfig:
                 raise UsageError(f"{name} {getattr(self, name):g} is not allowed; give above 0")
         if self.device not in DEVICES:
             raise UsageError(f"unknown device {self.device!r}; available: {', '.join(DEVICES)}")
-        for name in ("seed", "threads", "workers"):
+        for name in ("seed", "threads", "reach"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} {getattr(self, name)} is not allowed; give 0 or more")
 

