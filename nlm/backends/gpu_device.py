@@ -104,11 +104,31 @@ class Device:
         """A contiguous copy of an array on the card."""
         import numpy as np
 
-        return self.xp.asarray(np.ascontiguousarray(array))
+        from nlm.backends import gpu_copies
+
+        array = np.ascontiguousarray(array)
+        if not gpu_copies.is_large(array):
+            return self.xp.asarray(array)
+        on_card = self.xp.empty(array.shape, array.dtype)
+        gpu_copies.put(array, on_card)
+        return on_card
 
     def get(self, array: Any) -> Any:
-        """A copy of a card's array as a NumPy array."""
-        return self.xp.asnumpy(array)
+        """A copy of a card's contiguous array as a NumPy array."""
+        import numpy as np
+
+        out = np.empty(array.shape, array.dtype)
+        self.fetch(array, out)
+        return out
+
+    def fetch(self, array: Any, out: Any) -> None:
+        """Copy a card's contiguous array to a NumPy array of its shape, contiguous as well."""
+        from nlm.backends import gpu_copies
+
+        if gpu_copies.is_large(array):
+            gpu_copies.fetch(array, out)
+        else:
+            array.get(out=out)
 
 
 @dataclass(frozen=True)

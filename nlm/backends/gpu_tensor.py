@@ -47,12 +47,14 @@ class Layout:
 def layout_of(channels: int, step: int = 1) -> Layout:
     """A good layout for so many output channels, within 64 KiB of shared memory."""
     tiles = -(-channels // 16)
-    tiles = -(-tiles // -(-tiles // 6))  # of each of as few groups as can be
+    tiles = -(-tiles // -(-tiles // 8))  # of each of as few groups as can be
     if tiles <= 3:
         return Layout(1, tiles, n_warps=8 // step)
     if tiles == 4:
         return Layout(2, 2, n_warps=4, n_tiles=8 // step)
-    return Layout(2, 3, n_warps=4)
+    if tiles == 5:
+        return Layout(1, 5, n_warps=4, blocks=3)
+    return Layout(2, -(-tiles // 2), n_warps=4)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class TensorConvolution:
     unscale : float
         What undoes the power of two that weights are multiplied by.
     layout : Layout
+    products : int
+        3, or 1 for half precision.
     """
 
     weights: Any
@@ -79,6 +83,7 @@ class TensorConvolution:
     step: int
     unscale: float
     layout: Layout
+    products: int = 3
 
     @classmethod
     def of(
@@ -87,6 +92,7 @@ class TensorConvolution:
         bias: NDArray[np.floating],
         step: int = 1,
         layout: Layout | None = None,
+        products: int = 3,
     ) -> "TensorConvolution":
         """From weights (outputs, inputs, taps, taps) and biases (outputs,)."""
         outputs, inputs, taps, _ = weights.shape
@@ -98,7 +104,7 @@ class TensorConvolution:
         full[:outputs, :inputs] = weights * np.float32(scale)
         put = gpu_device.device().put
         words, biases = put(fragments(full, groups)), put(np.asarray(bias, np.float32))
-        return cls(words, biases, outputs, taps, step, 1 / scale, layout)
+        return cls(words, biases, outputs, taps, step, 1 / scale, layout, products)
 
 
 def fragments(weights: NDArray[np.float32], groups: int) -> NDArray[np.uint32]:
@@ -136,7 +142,6 @@ def convolve(
     rectify: bool = False,
     residual: Any = None,
     place: tuple[int, int] | None = None,
-    products: int = 3,
 ) -> None:
     """Convolve a map (channels, Y, X) on the card whose largest absolute value is `peak`."""
     rows, columns = (size // layer.step for size in source.shape[1:])
@@ -148,7 +153,7 @@ def convolve(
         (
             *(("TAPS", taps), ("STEP", layer.step), ("M_WARPS", layout.m_warps)),
             *(("M_TILES", layout.m_tiles), ("N_WARPS", layout.n_warps)),
-            *(("N_TILES", layout.n_tiles), ("PRODUCTS", products), ("BLOCKS", layout.blocks)),
+            *(("N_TILES", layout.n_tiles), ("PRODUCTS", layer.products), ("BLOCKS", layout.blocks)),
             ("UNROLL", min(layout.unroll, taps**2)),
         ),
         (-(-columns // TILE_X), -(-rows // layout.rows), layer.weights.shape[0]),

@@ -42,6 +42,8 @@ class NlnetParams(Params):
         high=8,
     )
 
+    half: bool = parameter(False, "Compute in half precision, which is faster; on a GPU alone.")
+
     weights: str | None = parameter(None, "Weights made by `nlm train`; those of nlm if left out.")
 
     def __post_init__(self) -> None:
@@ -67,10 +69,11 @@ def apply(
 ) -> "NDArray[np.float32]":
     import numpy as np
 
+    from nlm.backends import in_precision
     from nlm.learned.model import network_for
 
     channels = frames.shape[3]
-    network = network_for(channels, params.weights).on(backend)
+    network = network_for(channels, params.weights).on(in_precision(backend, params))
     step = network.config.channels  # a network for one channel takes each by itself
     denoised = np.empty_like(frames)
     for frame, result in zip(frames, denoised, strict=True):
@@ -104,6 +107,7 @@ def stream(
     from itertools import chain, tee
 
     from nlm.arrays import SMALLEST_SIGMA
+    from nlm.backends import in_precision
     from nlm.learned import spacetime
 
     frames = iter(frames)
@@ -118,7 +122,7 @@ def stream(
         return spacetime.denoise(
             own,
             params.strength * sigmas[index],
-            _network(first[index], params).on(backend),
+            _network(first[index], params).on(in_precision(backend, params)),
             params.temporal_radius,
             backend.for_each,
             CLIP_TILE,
