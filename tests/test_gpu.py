@@ -4,13 +4,14 @@ import ctypes
 import logging
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import nlm
 from nlm import backends, registry
-from nlm.backends import cpu, gpu, gpu_device, gpu_layers, gpu_window_layer
+from nlm.backends import cpu, gpu, gpu_device, gpu_layers, gpu_volume, gpu_window_layer
 from nlm.backends.threads import for_each
 from nlm.learned import spacetime
 from nlm.learned.config import ModelConfig
@@ -189,6 +190,50 @@ class TestLayers:
         )  # fmt: skip
         assert np.abs(one - other).max() < TOLERANCE
         assert np.abs(other - alone).max() > 100 * TOLERANCE
+
+
+@needs_fibres
+class TestHalfPrecision:
+    def test_network_differs_little(self, card):
+        card.tensor_cores = True
+        config = ModelConfig(widths=(8,), blocks=(1,), blocks_up=(), nonlocal_radius=(0,))
+        network = NlNet(config, random_weights(config))
+        picture = noisy(checkers(30, 37), SIGMA)
+        gpu = backends.choose("gpu")
+        exact, half = (
+            network.on(place).denoise(picture, SIGMA, for_each)
+            for place in (gpu, replace(gpu, half=True))
+        )
+        assert 10 * TOLERANCE < np.abs(exact - half).max() < 3e-3
+        assert {one[1].get("PRODUCTS") for one in card.launched} >= {1, 3}
+
+    def test_parameter(self, card):
+        image = noisy(checkers(20, 20), SIGMA)[..., 0]
+        place, params = backends.choose("gpu"), registry.parameters("nlnet", None, {"half": True})
+        assert backends.in_precision(place, params).half
+        assert not backends.in_precision(place, registry.parameters("nlnet", None, {})).half
+        with pytest.raises(nlm.UsageError, match="half precision is for a GPU"):
+            nlm.denoise(image, SIGMA, "nlnet", half=True, backend="cpu")
+
+
+def test_half_precision_without_a_gpu_is_wrong_usage(run_nlm):
+    asked = ("--method", "nlnet", "--half", "--backend", "cpu")
+    done = run_nlm("denoise", "missing.png", *asked, check=2)
+    assert done.stderr.decode().count("\n") == 1
+    assert "--half" in done.stderr.decode()
+
+
+def test_volumes_run_on_the_cpu_and_say_so(caplog):
+    gpu_volume._tell.cache_clear()
+    volume = noisy(checkers(9, 9), SIGMA).reshape(1, 9, 9, 1).repeat(4, 0)
+    chosen, params = registry.get("nlm"), registry.parameters("nlm", "fast", {}, volume=True)
+    with caplog.at_level(logging.INFO, "nlm"):
+        ours, theirs = (
+            chosen.volume.apply(volume, SIGMA, params, backends.Backend(name))
+            for name in ("gpu", "cpu")
+        )
+    assert np.array_equal(ours, theirs)
+    assert "volumes are not written for the GPU" in caplog.text
 
 
 @needs_fibres

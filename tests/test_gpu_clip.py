@@ -8,6 +8,7 @@ import pytest
 from nlm import backends, registry, spacetime
 from nlm.backends import cpu_clip, gpu_clip, gpu_device
 from nlm.backends.cpu_clip import Geometry
+from tests import compiled_ahead
 from tests.conftest import checkers, noisy
 from tests.cuda.host import HostDevice
 from tests.test_gpu import check_parity, needs_fibres
@@ -107,7 +108,14 @@ def test_patches_too_large_for_the_card_run_on_the_cpu(card, caplog):
     assert "too large for the GPU" in caplog.text
 
 
+@pytest.fixture(scope="module")
+def compiled_references():
+    for future in compiled_ahead.start([{"clip": preset} for preset in registry.PRESETS]):
+        future.result()
+
+
 @pytest.mark.gpu
+@pytest.mark.usefixtures("compiled_references")
 @pytest.mark.skipif(gpu_device.missing() is not None, reason=str(gpu_device.missing()))
 class TestParity:
     """CPU and GPU agree on clips within 1e-4 of full scale."""

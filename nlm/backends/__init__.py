@@ -49,6 +49,11 @@ class Backend:
         return import_module(f"nlm.backends.{self.name}_clip")
 
     @property
+    def volume(self) -> Any:
+        """The module of volumes."""
+        return import_module(f"nlm.backends.{self.name}_volume")
+
+    @property
     def layers(self) -> Any:
         """The module of a network's layers."""
         return import_module(f"nlm.backends.{self.engine}_layers")

@@ -191,9 +191,7 @@ def apply_guided(
 def apply_volume(
     volume: "NDArray[np.float32]", sigma: float, params: NlmParams, backend: "Backend"
 ) -> "NDArray[np.float32]":
-    from nlm.backends.cpu_volume import nlm_volume
-
-    return nlm_volume(
+    denoised: Picture = backend.volume.nlm_volume(
         volume,
         volume,
         sigma,
@@ -203,6 +201,7 @@ def apply_volume(
         aggregate=params.aggregate,
         for_each=backend.for_each,
     )
+    return denoised
 
 
 def stream(

@@ -156,7 +156,7 @@ def library(source: str, kernel: str, constants: tuple[tuple[str, int], ...]) ->
     target = Path(_folder().name) / f"{source}-{abs(hash((kernel, constants)))}.so"
     subprocess.run(
         [
-            *("g++", "-std=c++17", "-O0", "-shared", "-fPIC", "-w", "-o", target),
+            *("g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-o", target),
             f'-DSOURCE="{gpu_device.SOURCES / source}"',
             f"-DKERNEL={kernel}",
             *(f"-D{name}={value}" for name, value in constants),
