@@ -16,6 +16,8 @@ FORMS = [  # beside the defaults
     ("nlm.cu", {"FORM": 0, "FEATURES": 4, "VALUES": 4, "HALF": 5}),
     ("nlm.cu", {"FORM": 1, "FEATURES": 3, "VALUES": 2, "HALF": 2}),
     ("nlm.cu", {"FORM": 2, "FEATURES": 3, "VALUES": 3, "HALF": 3}),
+    ("nlm.cu", {"FORM": 0, "FEATURES": 3, "VALUES": 3, "HALF": 3, "GROUP": 3}),
+    ("nlm.cu", {"FORM": 2, "FEATURES": 3, "VALUES": 2, "HALF": 2, "GUIDED": 1, "GROUP": 3}),
     ("nlm.cu", {"FORM": 2, "FEATURES": 3, "VALUES": 3, "HALF": 2, "COLUMNS": 32, "GROUP": 1}),
     ("layers.cu", {"TAPS": 2, "STEP": 2, "WARPS": 8}),
     ("attention.cu", {"FORM": 0, "DISTANCE": 1, "WINDOWED": 1}),

@@ -82,7 +82,7 @@ class TestClassicalKernel:
         slow = naive.nlm(image, image, 1 / 255, 0.5, **options)
         assert np.abs(fast - slow).max() < 4 * TOLERANCE
 
-    @pytest.mark.parametrize("kilobytes", [150, 80, 42])
+    @pytest.mark.parametrize("kilobytes", [150, 110, 80, 42])
     def test_layouts_for_little_shared_memory(self, card, kilobytes):
         """Smaller blocks, and narrower windows at a time, give the same."""
         card.shared_per_block = card.shared_per_processor = kilobytes * 1024
@@ -91,6 +91,16 @@ class TestClassicalKernel:
         fast = gpu.nlm(image, image, SIGMA, 0.6, **options)
         assert np.abs(fast - cpu.nlm(image, image, SIGMA, 0.6, **options)).max() < 4 * TOLERANCE
         assert card.launched
+
+    @pytest.mark.parametrize("layout", gpu.LAYOUTS)
+    def test_every_layout(self, card, monkeypatch, layout):
+        monkeypatch.setattr(gpu, "LAYOUTS", (layout,))
+        image = noisy(checkers(35, 66, 3), SIGMA)
+        options = {"patch": (3, 3), "radius": (2, 2), "aggregate": True}
+        fast = gpu.nlm(image, image, SIGMA, 0.6, **options)
+        assert np.abs(fast - cpu.nlm(image, image, SIGMA, 0.6, **options)).max() < 4 * TOLERANCE
+        found = {(one[1]["COLUMNS"], one[1]["GROUP"]) for one in card.launched}
+        assert found == {layout}
 
     def test_what_does_not_fit_a_card_runs_on_the_cpu(self, card, caplog):
         card.shared_per_block = 16 * 1024

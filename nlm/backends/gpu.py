@@ -22,7 +22,7 @@ from nlm.noise.colour import OPPONENT
 log = logging.getLogger(__name__)
 
 THREADS, ROWS = 256, 32  # of a block, see cuda/nlm.cu
-LAYOUTS = ((64, 2), (64, 1), (32, 1))
+LAYOUTS = ((64, 3), (64, 2), (64, 1), (32, 1))
 """Columns of a block's tile, and rows of offsets that it takes together: best first."""
 RESERVED = 1024
 """Bytes of shared memory that the system takes for every block."""
@@ -76,7 +76,8 @@ class Block:
         window = (rows + self.group - 1) * ((self.columns + self.chunk - 1) | 1)
         planes = self.features + patchwise + self.guided * self.values
         slack = 2 * self.columns  # idle threads may look beyond the end
-        words = 2 * self.group * field + self.features * rows * self.columns
+        fields = 1 if self.group > 2 else 2
+        words = fields * self.group * field + self.features * rows * self.columns
         return 4 * (words + planes * window + slack)
 
     def constants(self) -> tuple[tuple[str, int], ...]:
