@@ -30,6 +30,7 @@ from nlm.backends import (
     cpu,
     gpu,
     gpu_device,
+    gpu_half_layers,
     gpu_layers,
     gpu_non_local,
     gpu_tensor,
@@ -402,19 +403,22 @@ def layers_timed() -> Iterator[dict[str, list[tuple[float, float]]]]:
         )
         return name, 2.0 * layer.channels * source.channels * taps**2 * pixels
 
-    def window(q: Any, k: Any, v: Any, near: Any, **how: Any) -> tuple[str, float]:
-        seen = float(near.seen().sum()) if near.radius else float(len(q)) * len(k)
-        return f"attend, {q.shape[1]} channels, {near.queries}", 2 * seen * (
-            q.shape[1] + v.shape[1]
-        )
+    def window(source: Any, layer: Any, *rest: Any) -> tuple[str, float]:
+        pairs = float((2 * layer.radius + 1) ** 2 * source.rows * source.columns)
+        name = f"window of {layer.radius} and w_z, {layer.inner} channels, "
+        return f"{name}{source.rows} x {source.columns}", 4 * pairs * layer.inner
 
-    usual = gpu_layers.convolve, gpu_window_layer.convolve, gpu_window_layer.attend_on_card
-    gpu_layers.convolve = gpu_window_layer.convolve = timed(usual[0], convolution)
-    gpu_window_layer.attend_on_card = timed(usual[2], window)
+    modules = (gpu_layers, "convolve"), (gpu_half_layers, "convolve"), (gpu_window_layer, "attend")
+    usual = [getattr(*one) for one in modules]
+    for (module, name), run, about in zip(
+        modules, usual, (convolution, convolution, window), strict=True
+    ):
+        setattr(module, name, timed(run, about))
     try:
         yield found
     finally:
-        gpu_layers.convolve, gpu_window_layer.convolve, gpu_window_layer.attend_on_card = usual
+        for (module, name), run in zip(modules, usual, strict=True):
+            setattr(module, name, run)
 
 
 LAYOUTS = {
