@@ -10,10 +10,10 @@
 // arXiv:1805.02867), in powers of two.
 //
 // - Bound: 3 (d + C) multiply-adds on tensor cores for a query and key. 65 536 positions with
-//   d = C = 64 are 1.6e12 of them: 3.4 ms at the 1024 a cycle of a multiprocessor that `mma` is
-//   known to reach on cards of compute capability 9.0, 132 of them at 1.8 GHz (derived, not
-//   measured). What else a warp does for a tile, 64 x 16 powers of two among it, takes about as
-//   many instructions as its products.
+//   d = C = 64 are 1.6e12 of them: 3.4 ms at the data sheet's 2048 a cycle of a multiprocessor of
+//   compute capability 9.0, 132 of them at 1.8 GHz, of which `mma` is said to reach six tenths
+//   (derived, not measured). What else a warp does for a tile, 64 x 16 powers of two among it,
+//   takes about as many instructions as its products.
 
 #ifndef DEPTH
 #define DEPTH 64     // channels of queries and keys, a multiple of 16

@@ -12,6 +12,11 @@
 // A block computes M_WARPS * M_TILES tiles of 16 channels for TILE_Y x TILE_X pixels. Input
 // channels go through shared memory 16 at a time, as pairs in one word, with a margin for the taps;
 // weights lie in global memory as the fragments that a warp's lanes hold, and are read from L1.
+//
+// - Bound: 48 channels to 48 at 3 megapixels are 6.2e10 multiply-adds and 1.9e11 of halves: 0.4 ms
+//   at the data sheet's 2048 a cycle of a multiprocessor of compute capability 9.0, 132 of them at
+//   1.8 GHz, of which `mma` is said to reach six tenths (derived, not measured). Float32 itself
+//   takes 2.0 ms at the 3.15e13 a second that an H200 was measured to start.
 
 #ifndef TAPS
 #define TAPS 3
