@@ -24,6 +24,11 @@ constexpr int KEYS = 64, WARPS = 4, THREADS = 32 * WARPS, TOP = 8;
 constexpr int STRIDE = KEYS + 8;  // 8 mod 32: four rows, no bank twice
 constexpr int VALUE_STRIDE = (CHANNELS + 23) / 32 * 32 + 8;
 constexpr int STEPS = DEPTH / 16, TILES = KEYS / 8, VALUE_TILES = CHANNELS / 8;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800 && __CUDA_ARCH__ < 900
+constexpr int BLOCKS = 2;  // that share a multiprocessor: registers are the limit
+#else
+constexpr int BLOCKS = DEPTH > 64 ? 2 : 3;
+#endif
 constexpr float HIDDEN = -1e30f, NOTHING = -1e25f;
 
 #ifndef ON_HOST
@@ -110,7 +115,7 @@ __device__ void stage(const unsigned* words, size_t part, size_t stride, int row
 
 // queries: (count, size) float32; keys: (2, DEPTH / 2, keys') words and values: (2, keys' / 2,
 // value_columns) words from split_pairs, keys' a multiple of KEYS; out: (count, out_channels).
-extern "C" __global__ void __launch_bounds__(THREADS, DEPTH > 64 ? 2 : 3)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 attend(const float* queries, const unsigned* keys, const unsigned* values, float* out,
        const unsigned* query_peak, const unsigned* key_peak, const unsigned* value_peak, int count,
        int size, int key_count, int padded_keys, int value_columns, int out_channels,
