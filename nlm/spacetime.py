@@ -123,15 +123,19 @@ def _averaged(
             layer.put(number % slots, brought)
 
     waiting: deque[Any] = deque()
-    for number, near in sliding(chain([first], frames), reach, take):
-        order = sorted(near, key=lambda other: abs(other - number))
-        places = [other % slots for other in order]
-        averages = tuple(layer.denoised(places) for layer in layers)
-        waiting.append(transfer.fetch(averages))
-        while len(waiting) > transfer.ahead:
+    try:
+        for number, near in sliding(chain([first], frames), reach, take):
+            order = sorted(near, key=lambda other: abs(other - number))
+            places = [other % slots for other in order]
+            averages = tuple(layer.denoised(places) for layer in layers)
+            waiting.append(transfer.fetch(averages))
+            while len(waiting) > transfer.ahead:
+                yield _planes(waiting.popleft()(), layers)
+        while waiting:
             yield _planes(waiting.popleft()(), layers)
-    while waiting:
-        yield _planes(waiting.popleft()(), layers)
+    finally:  # copies under way end before their memory does, also where nobody wants them
+        for wait in waiting:
+            wait()
 
 
 def _planes(averages: "Planes", layers: "list[_Layer]") -> Planes:

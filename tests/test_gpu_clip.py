@@ -85,6 +85,17 @@ def test_copies_go_on_beside_computing(card):
 
 
 @needs_fibres
+def test_copies_under_way_end_when_nobody_wants_the_rest(card):
+    frames = [(frame,) for frame in moving(20, 30, 5)]
+    search = spacetime.Search(3, 1, 1, 0.6, 0.8)
+    denoised = spacetime.denoise(frames, (SIGMA,), search, backends.choose("gpu"))
+    next(denoised)
+    denoised.close()
+    events = [one[0] for one in card.launched]
+    assert events.count("fetch") == events.count("fetched") == 2
+
+
+@needs_fibres
 def test_without_memory_it_runs_on_the_cpu(card, caplog):
     card.memory = 1000
     frames = [(frame,) for frame in moving(20, 30, 3)]
