@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nlm import registry
-from nlm.backends import CHOICES, choose
+from nlm.backends import CHOICES, choose, in_precision
 from nlm.errors import UsageError
 from nlm.limits import MAX_PIXELS
 from nlm.params import kind
@@ -192,7 +192,7 @@ def settings_from(options: dict[str, Any]) -> "Settings":
             f"method {method!r} has no option --{name.replace('_', '-')}; its own options: {flags}"
         )
     stack, guide, sigma_map = (options.get(name) for name in ("stack", "guide", "sigma_map"))
-    registry.parameters(method, options["preset"], given, stack == "volume")
+    params = registry.parameters(method, options["preset"], given, stack == "volume")
     told = sigma is not None or options["gain"] is not None
     if sigma_map and (told or options["noise_model"] == "poisson-gaussian"):
         raise UsageError(
@@ -203,7 +203,7 @@ def settings_from(options: dict[str, Any]) -> "Settings":
             f"--sigma {sigma:g} is not allowed; give the noise level in 8-bit grey levels, "
             "0 or more, or leave it out to have it estimated"
         )
-    choose(options["backend"], options["threads"])
+    in_precision(choose(options["backend"], options["threads"]), params)
     if options["gain"] is not None or options["noise_model"] != "auto":
         from nlm.noise import check_model
 

@@ -88,7 +88,7 @@ def denoise(
     chosen = registry.get(method)
     check_ability(chosen, volume, guide is not None)
     params = registry.parameters(method, preset, parameters, volume)
-    place = backends.choose(backend)
+    place = backends.in_precision(backends.choose(backend), params)
     its = None if guide is None else as_guide(guide, stored.shape, channel_axis, space)
     if stored.size == 0:
         return image.copy()
@@ -125,7 +125,7 @@ def apply(
     if volume and chosen.volume is not None:
         halo = halo and (halo[1], halo[1], halo[1])
         tile = tile or chosen.volume.tile
-    tile = tile or chosen.tile
+    tile = tile or backend.tile(chosen.tile)
     channels = pixels.shape[3]
 
     def denoised(part: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

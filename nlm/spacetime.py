@@ -10,17 +10,22 @@ doi:10.1007/s11263-007-0052-1 (averaging over frames without motion); patchwise 
 doi:10.5201/ipol.2011.bcm_nlm.
 """
 
+import logging
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends import Backend
-from nlm.backends.cpu_clip import Clip, Geometry
+from nlm.backends.cpu_clip import Geometry
 from nlm.noise import estimate, from_opponent, to_opponent
 from nlm.sliding import sliding
+
+log = logging.getLogger(__name__)
 
 LEAST_SHARE = 1 / 64
 """A colour channel has at least this share of the noise level."""
@@ -107,17 +112,40 @@ def _averaged(
 ) -> Iterator[Planes]:
     reach = search.temporal_radius
     slots = 2 * reach + 1
-    layers: list[_Layer] = []
+    frames = iter(frames)
+    first = next(frames)
+    place, layers = _place_for(first, sigmas, search, backend)
+    transfer = place.clip.Transfer()
 
     def take(number: int, planes: Planes) -> None:
-        layers[:] = layers or _layers(planes, sigmas, search, backend)
+        brought = transfer.bring(planes)
         for layer in layers:
-            layer.put(number % slots, planes)
+            layer.put(number % slots, brought)
 
-    for number, near in sliding(frames, reach, take):
-        order = sorted(near, key=lambda other: abs(other - number))
-        places = [other % slots for other in order]
-        yield tuple(plane for layer in layers for plane in layer.denoised(places))
+    waiting: deque[Any] = deque()
+    try:
+        for number, near in sliding(chain([first], frames), reach, take):
+            order = sorted(near, key=lambda other: abs(other - number))
+            places = [other % slots for other in order]
+            averages = tuple(layer.denoised(places) for layer in layers)
+            waiting.append(transfer.fetch(averages))
+            while len(waiting) > transfer.ahead:
+                yield _planes(waiting.popleft()(), layers)
+        while waiting:
+            yield _planes(waiting.popleft()(), layers)
+    finally:  # copies under way end before their memory does, also where nobody wants them
+        for wait in waiting:
+            wait()
+
+
+def _planes(averages: "Planes", layers: "list[_Layer]") -> Planes:
+    """One array for each plane of a frame, from those of the layers."""
+    return tuple(
+        part
+        for average, layer in zip(averages, layers, strict=True)
+        for part in ([average[..., c : c + 1] for c in range(average.shape[2])] if layer.guide
+                     else [average])
+    )  # fmt: skip
 
 
 @dataclass
@@ -133,30 +161,44 @@ class _Layer:
     planes : slice
         Those that are averaged.
     strength : float
+    place : Backend
+        Where this is done.
     """
 
-    clip: Clip
+    clip: Any
     guide: bool
     planes: slice
     strength: float
+    place: Backend
 
-    def put(self, slot: int, planes: Planes) -> None:
-        own = planes[self.planes]
-        channels = [plane[..., c] for plane in own for c in range(plane.shape[2])]
+    def put(self, slot: int, planes: tuple[Any, ...]) -> None:
+        own = list(planes[self.planes])
         if self.guide:
-            channels.insert(0, shrunk(planes[0][..., 0], channels[0].shape))
-        self.clip.put(slot, channels)
+            own.insert(0, self.place.clip.shrunk(planes[0], own[0].shape))
+        self.clip.put(slot, own)
 
-    def denoised(self, slots: Sequence[int]) -> list[Picture]:
-        average = self.clip.denoise(slots, self.clip.moves(slots), self.strength)
-        if not self.guide:
-            return [average]
-        return [average[..., c : c + 1] for c in range(average.shape[2])]
+    def denoised(self, slots: Sequence[int]) -> Any:
+        return self.clip.denoise(slots, self.clip.moves(slots), self.strength)
+
+
+def _place_for(
+    planes: Planes, sigmas: Sequence[float], search: Search, backend: Backend
+) -> "tuple[Backend, list[_Layer]]":
+    """The backend, or the CPU where that has no room, and the layers there."""
+    try:
+        layers = _layers(planes, sigmas, search, backend)
+    except backend.out_of_memory:
+        log.info("the GPU's memory is too small for these frames: they go to the CPU")
+        layers = None
+    if layers is None:
+        backend = replace(backend, name="cpu")
+        layers = _layers(planes, sigmas, search, backend) or []
+    return backend, layers
 
 
 def _layers(
     planes: Planes, sigmas: Sequence[float], search: Search, backend: Backend
-) -> list[_Layer]:
+) -> "list[_Layer] | None":
     slots = 2 * search.temporal_radius + 1
 
     def layer(which: slice, guide: bool, radius: int, strength: float) -> _Layer:
@@ -170,25 +212,12 @@ def _layers(
         if guide:
             levels.insert(0, sigmas[0])
         height, width = own[0].shape[:2]
-        clip = Clip(
-            Geometry(height, width, values + guide, values, search.patch_size, radius, slots),
-            levels,
-            backend.for_each,
-        )
-        return _Layer(clip, guide, which, strength)
+        geometry = Geometry(height, width, values + guide, values, search.patch_size, radius, slots)
+        clip = backend.clip.clip_of(geometry, levels, backend.for_each)
+        return _Layer(clip, guide, which, strength, backend)
 
-    first = layer(slice(0, 1), False, search.search_radius, search.strength)
-    if len(planes) == 1:
-        return [first]
-    return [first, layer(slice(1, None), True, search.search_radius + 1, search.strength_chroma)]
-
-
-def shrunk(luma: Picture, shape: tuple[int, ...]) -> Picture:
-    """Luma (Y, X) brought to the grid of subsampled chroma: means of its blocks."""
-    for axis in (0, 1):
-        factor = -(-luma.shape[axis] // shape[axis])
-        missing = shape[axis] * factor - luma.shape[axis]
-        luma = np.pad(luma, [(0, missing if one == axis else 0) for one in (0, 1)], mode="edge")
-        parts = [luma[k::factor] if axis == 0 else luma[:, k::factor] for k in range(factor)]
-        luma = sum(parts[1:], parts[0]) / np.float32(factor)
-    return luma
+    layers = [layer(slice(0, 1), False, search.search_radius, search.strength)]
+    if len(planes) > 1:
+        strength = search.strength_chroma
+        layers.append(layer(slice(1, None), True, search.search_radius + 1, strength))
+    return None if any(one.clip is None for one in layers) else layers

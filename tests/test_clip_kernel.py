@@ -29,7 +29,7 @@ def frames_of(rows, cols, channels, count, seed):
 def held(frames, geometry):
     clip = Clip(geometry, [SIGMA] * geometry.features)
     for slot, frame in enumerate(frames):
-        clip.put(slot, [frame[..., c] for c in range(frame.shape[2])])
+        clip.put(slot, [frame])
     return clip
 
 
@@ -87,7 +87,7 @@ def test_scales_with_the_picture(scale):
     one = held(frames, geometry).denoise([0, 1], still, 0.5)
     clip = Clip(geometry, [SIGMA * scale])
     for slot, frame in enumerate(frames):
-        clip.put(slot, [frame[..., 0] * np.float32(scale)])
+        clip.put(slot, [frame * np.float32(scale)])
     scaled = clip.denoise([0, 1], still, 0.5)
     assert np.abs(scaled / scale - one).max() < TOLERANCE
 

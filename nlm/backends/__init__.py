@@ -5,13 +5,15 @@
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
 from nlm.errors import UsageError
 
 CHOICES = ("auto", "cpu", "gpu")
+TILE_OF_GPU = 4096
+"""Side of the tiles that a GPU is given at least, in pixels; small ones keep it waiting."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,14 @@ class Backend:
         Processor threads to use; None = all that this process may use.
     progress : callable or None
         Told after each piece of work how many pieces there are in the call at hand.
+    half : bool
+        Networks may compute in half precision; on a GPU alone.
     """
 
     name: str = "cpu"
     threads: int | None = None
     progress: Callable[[int], None] | None = None
+    half: bool = False
     _telling: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -39,9 +44,24 @@ class Backend:
         return import_module(f"nlm.backends.{self.name}")
 
     @property
+    def clip(self) -> Any:
+        """The module of clips: frames held, and one of them denoised."""
+        return import_module(f"nlm.backends.{self.name}_clip")
+
+    @property
+    def volume(self) -> Any:
+        """The module of volumes."""
+        return import_module(f"nlm.backends.{self.name}_volume")
+
+    @property
     def layers(self) -> Any:
         """The module of a network's layers."""
-        return import_module(f"nlm.backends.{self.name}_layers")
+        return import_module(f"nlm.backends.{self.engine}_layers")
+
+    @property
+    def engine(self) -> str:
+        """What a network is made ready for: the backend's name and precision."""
+        return f"{self.name}_half" if self.half else self.name
 
     @property
     def window_layer(self) -> Any:
@@ -62,6 +82,10 @@ class Backend:
 
         return (gpu_device.device().out_of_memory,)
 
+    def tile(self, side: int | None) -> int | None:
+        """The side of tiles to begin with, where the CPU would be given such; None = no tiles."""
+        return max(side, TILE_OF_GPU) if side and self.name == "gpu" else side
+
     def for_each(self, work: Callable[[Any], None], items: Iterable[Any]) -> None:
         """Call `work` on every item, on all threads, and report progress."""
         from nlm.backends.threads import for_each
@@ -78,6 +102,24 @@ class Backend:
                 progress(len(items))
 
         for_each(work_and_tell, items, self.threads)
+
+
+def in_precision(backend: Backend, params: Any) -> Backend:
+    """The backend in half precision, if a filter's parameters ask for that.
+
+    Raises
+    ------
+    UsageError
+        If they do and the backend is the CPU.
+    """
+    if not getattr(params, "half", False):
+        return backend
+    if backend.name != "gpu":
+        raise UsageError(
+            "half precision is for a GPU and none is used; leave out --half (half=True), or see "
+            "`nlm info` for what is missing"
+        )
+    return replace(backend, half=True)
 
 
 def choose(

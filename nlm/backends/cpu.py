@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,9 @@ from nlm.backends.cpu_tiles import (
     tile_jobs,
 )
 from nlm.backends.threads import available_threads, for_each
+from nlm.noise.colour import from_opponent, to_opponent
 
-__all__ = ["Groups", "collaborate", "nlm"]
+__all__ = ["Groups", "Part", "collaborate", "nlm", "nlm_colour"]
 
 TILE = (128, 64)
 """Rows and columns of the tile of a lane; half the rows where there would be too few tiles."""
@@ -122,6 +123,51 @@ def nlm(
     if not aggregate:
         return average(PIXELWISE, none, values.shape[2])
     return average(PATCHWISE, average(PATCH_SUMS, none, 2), values.shape[2])
+
+
+@dataclass(frozen=True)
+class Part:
+    """Channels of a colour picture, as luma and chroma, that are averaged with the same weights.
+
+    Attributes
+    ----------
+    channels : slice
+    share : (float, float, float)
+        What luma and the two of chroma are multiplied by where patches are compared.
+    sigma : float
+        Noise level of these.
+    strength : float
+    """
+
+    channels: slice
+    share: tuple[float, float, float]
+    sigma: float
+    strength: float
+
+
+def nlm_colour(
+    frame: Picture,
+    guide: Picture,
+    parts: Sequence[Part],
+    *,
+    patch: tuple[int, int],
+    radius: tuple[int, int],
+    aggregate: bool,
+    for_each: ForEach = for_each,
+) -> Picture:
+    """Non-local means of a picture (Y, X, 3) in a luma/chroma space.
+
+    Patches are compared in `guide`, often the frame itself; the rest is as for `nlm`.
+    """
+    values = to_opponent(frame)
+    features = values if guide is frame else to_opponent(guide)
+    denoised = np.empty_like(values)
+    options = {"patch": patch, "radius": radius, "aggregate": aggregate, "for_each": for_each}
+    for part in parts:
+        compared = features * np.array(part.share, np.float32)
+        averaged = values[..., part.channels]
+        denoised[..., part.channels] = nlm(compared, averaged, part.sigma, part.strength, **options)  # type: ignore[arg-type]
+    return from_opponent(denoised)
 
 
 def _average(

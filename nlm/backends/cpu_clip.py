@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -160,9 +160,10 @@ class Clip:
         columns = columns[: one.span * one.cell].reshape(one.span, one.cell)
         self.column_of = np.ascontiguousarray(columns.T)
 
-    def put(self, slot: int, channels: Sequence[Picture]) -> None:
-        """Hold a frame: a picture (Y, X) of each channel, of any strides."""
+    def put(self, slot: int, planes: Sequence[Picture]) -> None:
+        """Hold a frame: its planes (Y, X, C), which have a channel for each noise level."""
         one = self.geometry
+        channels = [plane[..., c] for plane in planes for c in range(plane.shape[2])]
         run = kernel("cpu_nlm_clip", "arrange")
         band = 64
         for channel, (picture, sigma) in enumerate(zip(channels, self.sigmas, strict=True)):
@@ -244,3 +245,35 @@ class Clip:
 
         self.for_each(denoise_row, range(0, len(one.corners), row))
         return out
+
+
+def clip_of(geometry: Geometry, sigmas: Sequence[float], for_each: ForEach) -> Clip:
+    """A place for frames."""
+    return Clip(geometry, sigmas, for_each)
+
+
+class Transfer:
+    """Frames on their way to where they are computed and back: here, they are there already."""
+
+    ahead = 0
+    """Results that are under way when the next one is asked for."""
+
+    def bring(self, planes: tuple[Picture, ...]) -> tuple[Picture, ...]:
+        """Planes where they are needed."""
+        return planes
+
+    def fetch(self, planes: tuple[Picture, ...]) -> Callable[[], tuple[Picture, ...]]:
+        """What gives the planes back."""
+        return lambda: planes
+
+
+def shrunk(luma: Picture, shape: tuple[int, ...]) -> Picture:
+    """Luma (Y, X, 1) brought to the grid (y, x) of subsampled chroma: means of its blocks."""
+    for axis in (0, 1):
+        factor = -(-luma.shape[axis] // shape[axis])
+        missing = shape[axis] * factor - luma.shape[axis]
+        sides = [(0, missing if one == axis else 0) for one in range(3)]
+        luma = np.pad(luma, sides, mode="edge")
+        parts = [luma[k::factor] if axis == 0 else luma[:, k::factor] for k in range(factor)]
+        luma = sum(parts[1:], parts[0]) / np.float32(factor)
+    return luma

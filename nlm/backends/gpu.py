@@ -5,22 +5,24 @@ What is not written for the GPU is the CPU's.
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nlm.backends import cpu, gpu_device
-from nlm.backends.cpu import PATCH_SUMS, PATCHWISE, PIXELWISE
+from nlm.backends.cpu import PATCH_SUMS, PATCHWISE, PIXELWISE, Part
 from nlm.backends.cpu_tiles import ForEach, Picture
 from nlm.backends.threads import for_each
+from nlm.noise.colour import OPPONENT
 
 log = logging.getLogger(__name__)
 
 THREADS, ROWS = 256, 32  # of a block, see cuda/nlm.cu
-LAYOUTS = ((64, 2), (64, 1), (32, 1))
+LAYOUTS = ((64, 3), (64, 2), (64, 1), (32, 1))
 """Columns of a block's tile, and rows of offsets that it takes together: best first."""
 RESERVED = 1024
 """Bytes of shared memory that the system takes for every block."""
@@ -74,7 +76,8 @@ class Block:
         window = (rows + self.group - 1) * ((self.columns + self.chunk - 1) | 1)
         planes = self.features + patchwise + self.guided * self.values
         slack = 2 * self.columns  # idle threads may look beyond the end
-        words = 2 * self.group * field + self.features * rows * self.columns
+        fields = 1 if self.group > 2 else 2
+        words = fields * self.group * field + self.features * rows * self.columns
         return 4 * (words + planes * window + slack)
 
     def constants(self) -> tuple[tuple[str, int], ...]:
@@ -118,36 +121,124 @@ def nlm(
     ndarray of float32, shape of `values`
     """
     device = gpu_device.device()
-    half = (patch[0] // 2, patch[1] // 2)
     channels = values.shape[2]
-    largest = Block(
-        PATCHWISE if aggregate else PIXELWISE,
-        half,
-        features.shape[2],
-        min(channels, MOST_VALUES),
-        values is not features or channels > MOST_VALUES,
-    )
-    if fitting(largest, radius, device) is None:
-        log.info("%d channels, patch %s: too much for the GPU, runs on the CPU", channels, patch)
-        options: dict[str, Any] = {"patch": patch, "radius": radius, "aggregate": aggregate}
+    guided = values is not features or channels > MOST_VALUES
+    shape = (features.shape[2], min(channels, MOST_VALUES), guided)
+    options: dict[str, Any] = {"patch": patch, "radius": radius, "aggregate": aggregate}
+    if not has_room(device, *shape, **options):
         return cpu.nlm(features, values, sigma, strength, **options, for_each=for_each)
-    numbers = weight_numbers(sigma, strength, patch, features.shape[2])
     out = np.empty(values.shape, np.float32)
-
-    def average(form: int, features: Any, values: Any, patches: Any) -> Any:
-        return _average(form, features, values, patches, half, radius, numbers, device)
 
     def work(_: None) -> None:
         compared = device.put(features)
-        patches = average(PATCH_SUMS, compared, compared, compared) if aggregate else compared
         for part in parts(channels):
             same = values is features and channels <= MOST_VALUES
             averaged = compared if same else device.put(np.ascontiguousarray(values[..., part]))
-            form = PATCHWISE if aggregate else PIXELWISE
-            out[..., part] = device.get(average(form, compared, averaged, patches))
+            means = on_card(compared, averaged, sigma, strength, **options)
+            if channels <= MOST_VALUES:
+                device.fetch(means, out)
+            else:
+                out[..., part] = device.get(means)
 
     for_each(work, [None])
     return out
+
+
+def nlm_colour(
+    frame: Picture,
+    guide: Picture,
+    parts: Sequence[Part],
+    *,
+    patch: tuple[int, int],
+    radius: tuple[int, int],
+    aggregate: bool,
+    for_each: ForEach = for_each,
+) -> Picture:
+    """Non-local means of a picture in a luma/chroma space, see `cpu.nlm_colour`."""
+    device = gpu_device.device()
+    options: dict[str, Any] = {"patch": patch, "radius": radius, "aggregate": aggregate}
+    if not has_room(device, 3, 2, True, **options):
+        return cpu.nlm_colour(frame, guide, parts, **options, for_each=for_each)
+    out = np.empty(frame.shape, np.float32)
+
+    def work(_: None) -> None:
+        rgb = device.put(frame)
+        compared = rgb if guide is frame else device.put(guide)
+        means = [
+            on_card(
+                mixed([compared], np.array(part.share)[:, None] * OPPONENT),
+                mixed([rgb], OPPONENT[part.channels]),
+                part.sigma,
+                part.strength,
+                **options,
+            )
+            for part in parts
+        ]
+        order = [c for part in parts for c in range(3)[part.channels]]
+        device.fetch(mixed(means, OPPONENT[order].T), out)
+
+    for_each(work, [None])
+    return out
+
+
+def mixed(pictures: Sequence[Any], matrix: NDArray[np.floating]) -> Any:
+    """Linear combinations of the channels of one or two pictures on the card."""
+    device = gpu_device.device()
+    first, last = pictures[0], pictures[-1]
+    outputs, inputs = matrix.shape
+    own = first.shape[2]
+    pixels = first.shape[0] * first.shape[1]
+    out = device.xp.empty((*first.shape[:2], outputs), np.float32)
+    device.launch(
+        "mix.cu",
+        "mix",
+        (("INPUTS", inputs), ("OWN", own), ("OUTPUTS", outputs)),
+        (-(-pixels // THREADS),),
+        THREADS,
+        (first, last, device.put(np.asarray(matrix, np.float32)), out, pixels),
+    )
+    return out
+
+
+def has_room(
+    device: gpu_device.Device,
+    features: int,
+    values: int,
+    guided: bool,
+    *,
+    patch: tuple[int, int],
+    radius: tuple[int, int],
+    aggregate: bool,
+) -> bool:
+    """Whether a multiprocessor has room for what a block needs; else that is said."""
+    form, half = PATCHWISE if aggregate else PIXELWISE, (patch[0] // 2, patch[1] // 2)
+    if fitting(Block(form, half, features, values, guided), radius, device) is not None:
+        return True
+    log.info("%d channels, patch %s: too much for the GPU, runs on the CPU", features, patch)
+    return False
+
+
+def on_card(
+    compared: Any,
+    averaged: Any,
+    sigma: float,
+    strength: float,
+    *,
+    patch: tuple[int, int],
+    radius: tuple[int, int],
+    aggregate: bool,
+) -> Any:
+    """Non-local means of what lies on the card; at most `MOST_VALUES` channels are averaged."""
+    device = gpu_device.device()
+    half = (patch[0] // 2, patch[1] // 2)
+    numbers = weight_numbers(sigma, strength, patch, compared.shape[2])
+
+    def average(form: int, values: Any, patches: Any) -> Any:
+        return _average(form, compared, values, patches, half, radius, numbers, device)
+
+    if not aggregate:
+        return average(PIXELWISE, averaged, compared)
+    return average(PATCHWISE, averaged, average(PATCH_SUMS, compared, compared))
 
 
 def parts(channels: int) -> Iterator[slice]:

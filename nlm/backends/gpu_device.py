@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 SOURCES = Path(__file__).parent / "cuda"
 OPTIONS = ("-std=c++17", "--use_fast_math")
 """Of the compiler. What is lost to fast arithmetic is far below what filters promise."""
+CACHED = ("clip.cu", "motion.cu", "peak.cu", "tensor.cu")
+"""Kernels that read much through the cache; others want all of it as shared memory."""
+TENSOR_CORES = 75
+"""Compute capability from which on there are such as cuda/tensor.cu needs."""
 OLDEST, NEWEST = 12, 13
 """CUDA versions for which there is an extra, gpu12 and gpu13."""
 
@@ -35,12 +39,15 @@ class Device:
         The error that is raised where memory ends.
     shared_per_block, shared_per_processor : int
         Bytes of shared memory that one block, and all blocks on a multiprocessor, can have.
+    tensor_cores : bool
+        Whether it multiplies matrices of halves.
     """
 
     xp: Any
     out_of_memory: type[Exception]
     shared_per_block: int
     shared_per_processor: int
+    tensor_cores: bool
 
     def launch(
         self,
@@ -74,15 +81,77 @@ class Device:
             function.max_dynamic_shared_size_bytes = shared
         function(grid, (threads,), tuple(map(as_argument, arguments)), shared_mem=shared)
 
+    def lane(self) -> "Lane":
+        """A stream of its own for copies."""
+        return Lane(self.xp.cuda.Stream(non_blocking=True))
+
+    def mark(self) -> Any:
+        """An event: what was launched so far is done."""
+        return self.xp.cuda.get_current_stream().record()
+
+    def wait(self, event: Any) -> None:
+        """Let what is launched from now on wait for an event."""
+        self.xp.cuda.get_current_stream().wait_event(event)
+
+    def pinned(self, shape: tuple[int, ...]) -> Any:
+        """A NumPy array of float32 that copies can go on to and from while others compute."""
+        import cupyx
+        import numpy as np
+
+        return cupyx.empty_pinned(shape, np.float32)
+
     def put(self, array: Any) -> Any:
         """A contiguous copy of an array on the card."""
         import numpy as np
 
-        return self.xp.asarray(np.ascontiguousarray(array))
+        from nlm.backends import gpu_copies
+
+        array = np.ascontiguousarray(array)
+        if not gpu_copies.is_large(array):
+            return self.xp.asarray(array)
+        on_card = self.xp.empty(array.shape, array.dtype)
+        gpu_copies.put(array, on_card)
+        return on_card
 
     def get(self, array: Any) -> Any:
-        """A copy of a card's array as a NumPy array."""
-        return self.xp.asnumpy(array)
+        """A copy of a card's contiguous array as a NumPy array."""
+        import numpy as np
+
+        out = np.empty(array.shape, array.dtype)
+        self.fetch(array, out)
+        return out
+
+    def fetch(self, array: Any, out: Any) -> None:
+        """Copy a card's contiguous array to a NumPy array of its shape, contiguous as well."""
+        from nlm.backends import gpu_copies
+
+        if gpu_copies.is_large(array):
+            gpu_copies.fetch(array, out)
+        else:
+            array.get(out=out)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Copies, one after the other, beside what the card computes."""
+
+    stream: Any
+
+    def bring(self, pinned: Any, array: Any) -> None:
+        """Begin to copy to an array on the card."""
+        array.set(pinned, stream=self.stream)
+
+    def fetch(self, array: Any, pinned: Any) -> None:
+        """Begin to copy from an array on the card."""
+        array.get(stream=self.stream, out=pinned, blocking=False)
+
+    def mark(self) -> Any:
+        """An event: what was begun so far is done."""
+        return self.stream.record()
+
+    def wait(self, event: Any) -> None:
+        """Let what is begun from now on wait for an event."""
+        self.stream.wait_event(event)
 
 
 def as_argument(value: Any) -> Any:
@@ -102,7 +171,8 @@ def _compiled(source: str, kernel: str, constants: tuple[tuple[str, int], ...]) 
     defines = tuple(f"-D{name}={value}" for name, value in constants)
     module = cupy.RawModule(code=(SOURCES / source).read_text(), options=OPTIONS + defines)
     function = module.get_function(kernel)
-    function.preferred_shared_memory_carveout = 100  # percent: the kernels want little else
+    if source not in CACHED:
+        function.preferred_shared_memory_carveout = 100  # percent
     return function
 
 
@@ -117,6 +187,7 @@ def device() -> Device:
         cupy.cuda.memory.OutOfMemoryError,
         about["MaxSharedMemoryPerBlockOptin"],
         about["MaxSharedMemoryPerMultiprocessor"],
+        int(cupy.cuda.Device().compute_capability) >= TENSOR_CORES,
     )
 
 

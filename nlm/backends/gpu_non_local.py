@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nlm.backends import cpu_non_local, gpu_device
+from nlm.backends import cpu_non_local, gpu_device, gpu_softmax
 from nlm.backends.cpu_non_local import HIDDEN, LINEAR, LOG2_E, SOFTMAX, Matrix
 from nlm.backends.cpu_tiles import ForEach
 from nlm.backends.neighbours import Grid, Neighbours
@@ -79,6 +79,9 @@ def attend_on_card(
 ) -> Any:
     """Do what `attend` does, with arrays that lie on the card."""
     device = gpu_device.device()
+    plain = form == SOFTMAX and not distance and near.radius is None and bias is None
+    if plain and device.tensor_cores and queries.shape[1] <= gpu_softmax.MOST_DEPTH:
+        return gpu_softmax.attend(queries, keys, values, scale)
     zeros, put = device.xp.zeros, device.put
     unit = LOG2_E if form == SOFTMAX else 1.0
     tile = near.tile(QUERIES)

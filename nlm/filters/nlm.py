@@ -15,7 +15,7 @@ doi:10.5201/ipol.2011.bcm_nlm.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from nlm.errors import UsageError
 from nlm.params import Halo, Params, parameter
@@ -194,9 +194,7 @@ def apply_guided(
 def apply_volume(
     volume: "NDArray[np.float32]", sigma: float, params: NlmParams, backend: "Backend"
 ) -> "NDArray[np.float32]":
-    from nlm.backends.cpu_volume import nlm_volume
-
-    return nlm_volume(
+    denoised: Picture = backend.volume.nlm_volume(
         volume,
         volume,
         sigma,
@@ -206,6 +204,7 @@ def apply_volume(
         aggregate=params.aggregate,
         for_each=backend.for_each,
     )
+    return denoised
 
 
 def stream(
@@ -263,20 +262,28 @@ def average_colour(
     """Luma and chroma with weights and strengths of their own."""
     import numpy as np
 
-    from nlm.noise.colour import from_opponent, to_opponent
-
-    values = to_opponent(frame)
-    features = values if guide is frame else to_opponent(guide)
-    denoised = np.empty_like(values)
-    parts = (slice(0, 1), slice(1, 3))
-    shares = ((1.0, CHROMA_IN_LUMA, CHROMA_IN_LUMA), (LUMA_IN_CHROMA, 1.0, 1.0))
-    for part, strength, share in zip(parts, strengths, shares, strict=True):
-        scale = np.array(share, np.float32)
-        level = sigma * float(np.sqrt(np.mean(scale**2)))
-        denoised[..., part] = means(
-            features * scale, values[..., part], level, strength, params, backend
+    parts = [
+        backend.kernels.Part(
+            channels, share, sigma * float(np.sqrt(np.mean(np.square(share)))), strength
         )
-    return from_opponent(denoised)
+        for channels, share, strength in (
+            (slice(0, 1), (1.0, CHROMA_IN_LUMA, CHROMA_IN_LUMA), strengths[0]),
+            (slice(1, 3), (LUMA_IN_CHROMA, 1.0, 1.0), strengths[1]),
+        )
+    ]
+    denoised: Picture = backend.kernels.nlm_colour(frame, guide, parts, **geometry(frame, params),
+                                                   for_each=backend.for_each)  # fmt: skip
+    return denoised
+
+
+def geometry(picture: "Picture", params: NlmParams) -> dict[str, Any]:
+    """Patches and windows: signals have one row."""
+    long = [size > 1 for size in picture.shape[:2]]
+    return {
+        "patch": tuple(params.patch_size if is_long else 1 for is_long in long),
+        "radius": tuple(params.search_radius if is_long else 0 for is_long in long),
+        "aggregate": params.aggregate,
+    }
 
 
 def means(
@@ -288,15 +295,12 @@ def means(
     backend: "Backend",
 ) -> "Picture":
     """Non-local means of `values`, weighted by likeness in `features`."""
-    long = [size > 1 for size in features.shape[:2]]  # signals have one row
     denoised: Picture = backend.kernels.nlm(
         features,
         values,
         sigma,
         strength,
-        patch=tuple(params.patch_size if is_long else 1 for is_long in long),
-        radius=tuple(params.search_radius if is_long else 0 for is_long in long),
-        aggregate=params.aggregate,
+        **geometry(features, params),
         for_each=backend.for_each,
     )
     return denoised

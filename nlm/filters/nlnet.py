@@ -53,6 +53,8 @@ class NlnetParams(Params):
         high=1,
     )
 
+    half: bool = parameter(False, "Compute in half precision, which is faster; on a GPU alone.")
+
     weights: str | None = parameter(None, "Weights made by `nlm train`; those of nlm if left out.")
 
     def __post_init__(self) -> None:
@@ -86,10 +88,11 @@ def apply(
 ) -> "NDArray[np.float32]":
     import numpy as np
 
+    from nlm.backends import in_precision
     from nlm.learned.model import network_for
 
     channels = frames.shape[3]
-    network = network_for(channels, params.weights).on(backend)
+    network = network_for(channels, params.weights).on(in_precision(backend, params))
     step = network.config.channels  # a network for one channel takes each by itself
     denoised = np.empty_like(frames)
     for frame, result in zip(frames, denoised, strict=True):
@@ -149,6 +152,7 @@ def learned(
     """Every plane through the network, by itself; those without noise stay."""
     from itertools import chain, tee
 
+    from nlm.backends import in_precision
     from nlm.learned import spacetime
 
     frames = iter(frames)
@@ -163,7 +167,7 @@ def learned(
         return spacetime.denoise(
             own,
             levels[index],
-            _network(first[index], params).on(backend),
+            _network(first[index], params).on(in_precision(backend, params)),
             params.temporal_radius,
             backend.for_each,
             CLIP_TILE,

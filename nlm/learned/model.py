@@ -66,7 +66,7 @@ class NlNet:
     ) -> None:
         self.config, self.arrays = config, arrays
         self.ops, self.window = backend.layers, backend.window_layer
-        self.twins = {backend.name: self}
+        self.twins = {backend.engine: self}
         self.layers: dict[str, Any] = {}
         self.non_local: dict[int, Any] = {}
         for level, radius in enumerate(config.nonlocal_radius):
@@ -86,9 +86,9 @@ class NlNet:
 
     def on(self, backend: Backend) -> "NlNet":
         """The same network on such a backend."""
-        if backend.name not in self.twins:
-            self.twins[backend.name] = NlNet(self.config, self.arrays, backend)
-        return self.twins[backend.name]
+        if backend.engine not in self.twins:
+            self.twins[backend.engine] = NlNet(self.config, self.arrays, backend)
+        return self.twins[backend.engine]
 
     def denoise(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> Picture:
         """Denoise one picture.

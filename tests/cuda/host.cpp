@@ -17,6 +17,9 @@ struct Position {
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
 
 static Position threadIdx, blockIdx, blockDim, gridDim;
 constexpr int SHARED = 1 << 16, GUARD = 64;
@@ -34,7 +37,7 @@ void barrier() { swapcontext(&fibres[current], &scheduler); }
 }  // namespace host
 
 #define __global__
-#define __device__ static inline
+#define __device__ inline
 #define __shared__
 #define __launch_bounds__(...)
 #define __syncthreads() host::barrier()
@@ -51,6 +54,59 @@ static inline float __shfl_xor_sync(unsigned, float value, int mask) {
     float other = host::exchanged[threadIdx.x ^ mask];
     host::barrier();
     return other;
+}
+
+static inline float __uint_as_float(unsigned bits) {
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+static inline void atomicMax(unsigned* place, unsigned value) {
+    if (value > *place) *place = value;
+}
+
+// What the kernels have as instructions of tensor cores.
+#define ON_HOST
+
+static inline unsigned pack(float low, float high) {
+    const _Float16 halves[2] = {(_Float16)low, (_Float16)high};
+    unsigned packed;
+    memcpy(&packed, halves, 4);
+    return packed;
+}
+
+static inline void unpack(unsigned packed, float& low, float& high) {
+    _Float16 halves[2];
+    memcpy(halves, &packed, 4);
+    low = halves[0], high = halves[1];
+}
+
+namespace host {
+struct Fragment {
+    float a[8], b[4];
+} fragments[THREADS];
+}  // namespace host
+
+// sums += a b, of a warp's 16 x 16 and 16 x 8 matrices, as mma.m16n8k16 has them.
+static inline void multiply(float* sums, const uint4& a, unsigned b0, unsigned b1) {
+    host::Fragment& mine = host::fragments[threadIdx.x];
+    const unsigned words[6] = {a.x, a.y, a.z, a.w, b0, b1};
+    for (int k = 0; k < 4; k++) unpack(words[k], mine.a[2 * k], mine.a[2 * k + 1]);
+    for (int k = 0; k < 2; k++) unpack(words[4 + k], mine.b[2 * k], mine.b[2 * k + 1]);
+    host::barrier();
+    const host::Fragment* warp = host::fragments + threadIdx.x / 32 * 32;
+    const int lane = threadIdx.x % 32;
+    for (int n = 0; n < 4; n++) {
+        float sum = 0;
+        for (int k = 0; k < 16; k++) {  // row lane / 4 + n / 2 * 8, column lane % 4 * 2 + n % 2
+            const int pair = k / 2 % 4, upper = k / 8;
+            sum += warp[lane / 4 * 4 + pair].a[4 * upper + 2 * (n / 2) + k % 2] *
+                   warp[(lane % 4 * 2 + n % 2) * 4 + pair].b[2 * upper + k % 2];
+        }
+        sums[n] += sum;
+    }
+    host::barrier();
 }
 
 static inline int min(int a, int b) { return a < b ? a : b; }

@@ -38,6 +38,7 @@ class HostDevice:
     reverse: bool = False
     shared_per_block: int = 227 * 1024
     shared_per_processor: int = 228 * 1024
+    tensor_cores: bool = True
     launched: list[tuple[Any, ...]] = field(default_factory=list)
     out_of_memory: type[Exception] = OutOfMemoryError
 
@@ -57,6 +58,18 @@ class HostDevice:
             raise OutOfMemoryError
         return np.full(shape, 7, dtype)
 
+    def lane(self) -> "HostLane":
+        return HostLane(self)
+
+    def mark(self) -> "HostEvent":
+        return HostEvent(None, 0)
+
+    def wait(self, event: "HostEvent") -> None:
+        event.synchronize()
+
+    def pinned(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.full(shape, 7, np.float32)
+
     def put(self, array: np.ndarray) -> np.ndarray:
         copy = self._empty(array.shape, array.dtype)
         copy[...] = array
@@ -64,6 +77,11 @@ class HostDevice:
 
     def get(self, array: np.ndarray) -> np.ndarray:
         return array.copy()
+
+    def fetch(self, array: np.ndarray, out: np.ndarray) -> None:
+        assert array.flags.c_contiguous
+        assert out.flags.c_contiguous
+        np.copyto(out, array)
 
     def launch(self, source, kernel, constants, grid, threads, arguments, shared=0):  # type: ignore
         assert shared <= self.shared_per_block
@@ -83,6 +101,50 @@ class HostDevice:
         assert problem == 0, f"{source}: {PROBLEMS[problem]}"
 
 
+@dataclass
+class HostLane:
+    """Copies that happen as late as they may: when somebody waits for them."""
+
+    device: HostDevice
+    begun: list[Any] = field(default_factory=list)
+    done: int = 0
+
+    def bring(self, pinned: np.ndarray, array: np.ndarray) -> None:
+        self.device.launched.append(("bring", {}, ()))
+        self.begun.append(lambda: np.copyto(array, pinned))
+
+    def fetch(self, array: np.ndarray, pinned: np.ndarray) -> None:
+        self.device.launched.append(("fetch", {}, ()))
+
+        def copy() -> None:
+            np.copyto(pinned, array)
+            self.device.launched.append(("fetched", {}, ()))
+
+        self.begun.append(copy)
+
+    def mark(self) -> "HostEvent":
+        return HostEvent(self, len(self.begun))
+
+    def wait(self, event: "HostEvent") -> None:
+        self.begun.append(event.synchronize)
+
+
+@dataclass(frozen=True)
+class HostEvent:
+    """Copies of a lane up to some point are done."""
+
+    lane: HostLane | None
+    count: int
+
+    def synchronize(self) -> None:
+        lane = self.lane
+        if lane is None:
+            return
+        for copy in lane.begun[lane.done : self.count]:
+            copy()
+        lane.done = max(lane.done, self.count)
+
+
 @cache
 def _folder() -> Any:
     return tempfile.TemporaryDirectory(prefix="nlm-cuda-")
@@ -94,7 +156,7 @@ def library(source: str, kernel: str, constants: tuple[tuple[str, int], ...]) ->
     target = Path(_folder().name) / f"{source}-{abs(hash((kernel, constants)))}.so"
     subprocess.run(
         [
-            *("g++", "-std=c++17", "-O0", "-shared", "-fPIC", "-w", "-o", target),
+            *("g++", "-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-o", target),
             f'-DSOURCE="{gpu_device.SOURCES / source}"',
             f"-DKERNEL={kernel}",
             *(f"-D{name}={value}" for name, value in constants),

@@ -1,4 +1,5 @@
-// Convolutions of feature maps (channels, Y, X), with zeros beyond the edges.
+// Convolutions of feature maps (channels, Y, X), with zeros beyond the edges, for cards without
+// tensor cores; see tensor.cu.
 //
 // A thread sums up PIXELS neighbouring pixels of two rows for OUTPUTS channels in registers. A
 // warp covers 32 pixels x 8 rows of OUTPUTS channels, so that its weights are read once for all of
@@ -6,9 +7,8 @@
 // shared memory, SLICE at a time, with a margin for the taps.
 //
 // - For each input channel of a 3 x 3 convolution a thread reads 32 numbers and 72 weights for 576
-//   multiplications; weights are the same for all lanes and come by fours. So arithmetic is the
-//   limit. The bound for the shipped widths and 12 megapixels of colour, 633e9 multiply-adds, is 22
-//   ms where 132 multiprocessors start 128 a cycle at 1.7 GHz (derived, not measured).
+//   multiplications; weights are the same for all lanes and come by fours. So arithmetic should be
+//   the limit; an H200 does 18 to 26 TFLOP/s of its 63 (`tests.bench.gpu`).
 // - A map is read 1.3 times and written once: 0.3 ms at 4 TB/s for 48 channels of 3 megapixels,
 //   where arithmetic takes 2.2.
 

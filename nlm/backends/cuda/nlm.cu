@@ -17,11 +17,12 @@
 //   its neighbours' pixels too or pass them through memory; and what limits this kernel is less
 //   the arithmetic than the words that go through shared memory.
 // - Bound: 17 instructions for each pixel and offset in colour (6 for the difference, 4 for the
-//   box, 3 for the weight, 4 to gather). 12 megapixels and 440 offsets are 9.0e10 of them: 3.1 ms
-//   where 132 multiprocessors start 128 a cycle at 1.7 GHz. Here, patches of 7 x 7 take 12 words
-//   of shared memory for each pixel and offset (down 5.4 and 1, across 1.8 and 1, gather 1 and
-//   1.7), 13.7 with the tile's margin (58 of 64 columns) and the odd row of offsets: 10 ms at 32 a
-//   cycle. Both figures are derived, not measured.
+//   box, 3 for the weight, 4 to gather). 12 megapixels and 440 offsets are 9.0e10 of them: 2.85 ms
+//   at the 3.15e13 a second that an H200 was measured to start. Here, patches of 7 x 7 take 9.8
+//   words of shared memory for each pixel and offset when GROUP is 3 (down 3.75 and 1, across 1.8
+//   and 1, gather 1 and 1.25), 10.8 with the tile's margin (58 of 64 columns): 7.5 ms at 32 a
+//   cycle, derived, not measured. With a GROUP of 2 it is 13.7 words and 10 ms, and was measured at
+//   11.6 ms (`tests.bench.gpu`): shared memory is what limits this kernel.
 //
 // Forms: pixelwise gives the average itself. Patch sums give, for each patch, one over the root of
 // its sum of weights, and the weight of the patch for itself as a share of that sum. Patchwise
@@ -39,7 +40,7 @@
 #define HALF_Y 3
 #define HALF_X 3
 #define COLUMNS 64  // of patches' sums
-#define GROUP 2     // rows of offsets that are taken together
+#define GROUP 3     // rows of offsets that are taken together
 #endif
 
 constexpr int ROWS = 32, THREADS = 256, WARPS = THREADS / 32;
@@ -53,6 +54,8 @@ constexpr int RUN = (OUT_COLUMNS + WARPS - 1) / WARPS;  // columns of one walk a
 constexpr int FIELD_ROWS = STRIPS * DEPTH + 2 * REACH_Y;
 constexpr int FIELD_STRIDE = (WARPS * RUN + 2 * (HALF_X + REACH_X)) | 1;  // odd: no bank twice
 constexpr int FIELD = FIELD_ROWS * FIELD_STRIDE;
+
+constexpr bool IN_PLACE = GROUP > 2;  // weights lie where their sums were: room, for two barriers
 
 constexpr int OWN_ROWS = ROWS + 2 * HALF_Y, OTHER_ROWS = OWN_ROWS + GROUP - 1;
 constexpr int OWN_PLANE = OWN_ROWS * COLUMNS;
@@ -125,7 +128,7 @@ __device__ void down(const float* own, const float* other, int other_stride, int
 __device__ void across(const unsigned* columns, unsigned* weights, const float* worth_of_mine,
                        const float* worth_of_theirs, float scale, float bias, float weight_unit) {
     constexpr int LENGTH = RUN + 2 * REACH_X;
-    unsigned entered[LENGTH + 2 * HALF_X], bits[LENGTH];
+    unsigned entered[LENGTH + 2 * HALF_X], bits[LENGTH];  // weights: (RUN)
     unsigned box = 0, sum = 0u - (2 * REACH_X + 1) * __float_as_uint(weight_unit);
 #pragma unroll
     for (int x = 0; x < LENGTH + 2 * HALF_X; x++) {
@@ -168,7 +171,7 @@ average(const float* features, const float* values, const float* patches, float*
     const Picture patch_picture = {patches, height, width, 2};
 
     unsigned* const columns = (unsigned*)shared;
-    unsigned* const weights = columns + GROUP * FIELD;
+    unsigned* const weights = columns + (IN_PLACE ? 0 : GROUP * FIELD);
     float* const own = (float*)(weights + GROUP * FIELD);
     float* const other = own + FEATURES * OWN_PLANE;
 
@@ -202,13 +205,18 @@ average(const float* features, const float* values, const float* patches, float*
                      other + strip * STRIP * other_stride + column + shift, other_stride,
                      other_plane, columns + strip * STRIP * FIELD_STRIDE + column, unit, cap);
                 __syncthreads();
+                unsigned walked[GROUP][RUN];
 #pragma unroll
                 for (int g = 0; g < GROUP; g++)
-                    across(columns + g * FIELD + lane * FIELD_STRIDE + run,
-                           weights + g * FIELD + lane * FIELD_STRIDE + run, worth,
+                    across(columns + g * FIELD + lane * FIELD_STRIDE + run, walked[g], worth,
                            other + WORTH_PLANE * other_plane + (lane + HALF_Y + g) * other_stride +
                                run + HALF_X + shift,
                            scale, bias, weight_unit);
+                if (IN_PLACE) __syncthreads();
+#pragma unroll
+                for (int k = 0; k < GROUP * RUN; k++)
+                    weights[k / RUN * FIELD + lane * FIELD_STRIDE + run + k % RUN] =
+                        walked[k / RUN][k % RUN];
                 __syncthreads();
                 float totals[GROUP][DEPTH];
 #pragma unroll
@@ -239,6 +247,7 @@ average(const float* features, const float* values, const float* patches, float*
                         }
                     }
                 }
+                if (IN_PLACE) __syncthreads();
             }
         }
 
