@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
 from nlm.backends.cpu_collaborate import Groups, collaborate
@@ -18,7 +19,7 @@ from nlm.backends.cpu_tiles import (
     tile_jobs,
 )
 from nlm.backends.threads import available_threads, for_each
-from nlm.noise.colour import from_opponent, to_opponent
+from nlm.noise.colour import OPPONENT
 
 __all__ = ["Groups", "Part", "collaborate", "nlm", "nlm_colour"]
 
@@ -36,6 +37,8 @@ SELF_FLOOR = 1e-2
 """Least weight of a patch for itself, where no other patch is alike."""
 SELF_WEIGHT = 1.0
 """Weight of a pixel for itself in the pixelwise form."""
+BAND = 64
+"""Rows whose channels are mixed at once."""
 PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
 """Forms of the kernel, see cpu_nlm.py."""
 
@@ -159,15 +162,48 @@ def nlm_colour(
 
     Patches are compared in `guide`, often the frame itself; the rest is as for `nlm`.
     """
-    values = to_opponent(frame)
-    features = values if guide is frame else to_opponent(guide)
-    denoised = np.empty_like(values)
     options = {"patch": patch, "radius": radius, "aggregate": aggregate, "for_each": for_each}
+    guided = guide is not frame
+    frame = np.ascontiguousarray(frame)  # once, not for each part
+    guide = np.ascontiguousarray(guide) if guided else frame
+    means = []
     for part in parts:
-        compared = features * np.array(part.share, np.float32)
-        averaged = values[..., part.channels]
-        denoised[..., part.channels] = nlm(compared, averaged, part.sigma, part.strength, **options)  # type: ignore[arg-type]
-    return from_opponent(denoised)
+        compared = mixed([guide], np.array(part.share)[:, None] * OPPONENT, for_each)
+        averaged = mixed([frame], OPPONENT[part.channels], for_each)
+        means.append(nlm(compared, averaged, part.sigma, part.strength, **options))  # type: ignore[arg-type]
+    order = [c for part in parts for c in range(3)[part.channels]]
+    return mixed(means, OPPONENT[order].T, for_each)
+
+
+def mixed(
+    pictures: Sequence[Picture], matrix: NDArray[np.floating], for_each: ForEach = for_each
+) -> Picture:
+    """Linear combinations of the channels of one or two pictures.
+
+    Parameters
+    ----------
+    pictures : sequence of ndarray of float32, shape (Y, X, C)
+    matrix : ndarray, shape (channels of the result, channels of the pictures)
+    for_each : callable
+        Runs a function over jobs, in parallel.
+
+    Returns
+    -------
+    ndarray of float32, shape (Y, X, channels of the result)
+    """
+    first, last = (np.ascontiguousarray(pictures[k]) for k in (0, -1))
+    matrix = np.ascontiguousarray(matrix, np.float32)
+    outputs, inputs = matrix.shape
+    height, width, own = first.shape
+    out = np.empty((height, width, outputs), np.float32)
+    run = kernel("cpu_mix", "mix", inputs=inputs, own=own, outputs=outputs)
+    addresses = [array.ctypes.data for array in (first, last, matrix, out)]
+
+    def mix_rows(rows: range) -> None:
+        run(*addresses, rows.start * width, rows.stop * width)
+
+    for_each(mix_rows, [range(y, min(y + BAND, height)) for y in range(0, height, BAND)])
+    return out
 
 
 def _average(

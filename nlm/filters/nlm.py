@@ -40,11 +40,13 @@ STRENGTHS = {
 }
 """For patches of so many pixels, the strengths that gave the best PSNR of photographs."""
 STRENGTH_CHROMA = 0.9
+RADIUS, RADIUS_IN_COLOUR = 6, 5
+"""Of the search window; three channels tell likeness better than one."""
 STRONG = 35 / 255
 """Noise from here on is met with larger patches."""
 CHROMA_IN_LUMA, LUMA_IN_CHROMA = 0.35, 0.4
 """How much the other channels' differences count in the weights for luma and for chroma."""
-STRENGTH_OF_VOLUMES = 0.7
+STRENGTH_OF_VOLUMES, RADIUS_OF_VOLUMES = 0.7, 3
 CLIP_LEVELS = (2.5, 5, 10, 20, 40, 60)
 CLIP_STRENGTHS = {
     9: (1.0, 0.85, 0.65, 0.57, 0.52, 0.55),
@@ -74,8 +76,12 @@ class NlmParams(Params):
         high=31,
         odd=True,
     )
-    search_radius: int = parameter(
-        6, "How far similar patches are searched for.", unit="pixels", low=1, high=64
+    search_radius: int | None = parameter(
+        None,
+        "How far similar patches are searched for; left out, 6, and in colour 5 for weak noise.",
+        unit="pixels",
+        low=1,
+        high=64,
     )
     strength: float | None = parameter(
         None,
@@ -102,7 +108,7 @@ class NlmParams(Params):
 
     @property
     def halo(self) -> Halo:
-        reach = self.search_radius + (self.patch_size or 7) // 2
+        reach = (self.search_radius or RADIUS) + (self.patch_size or 7) // 2
         reach *= 2 if self.aggregate else 1
         reach += REACH_OF_REFINING if self.refine else 0
         return (0, reach, reach)
@@ -110,12 +116,15 @@ class NlmParams(Params):
     def working_memory(self, channels: int) -> float:
         return (56.0 if self.refine else 28.0) * channels
 
-    def at(self, sigma: float) -> Self:
+    def at(self, sigma: float, colour: bool = False) -> Self:
+        """With what is left open decided for a noise level."""
         patch_size = self.patch_size or (7 if sigma >= STRONG else 5)
+        radius = RADIUS_IN_COLOUR if colour and sigma < STRONG else RADIUS
         chroma = STRENGTH_CHROMA if self.aggregate else None
         return replace(
             self,
             patch_size=patch_size,
+            search_radius=self.search_radius or radius,
             strength=self.strength or best_strength(patch_size, sigma),
             strength_chroma=self.strength_chroma or chroma,
         )
@@ -134,7 +143,7 @@ class ClipParams(NlmParams):
         high=31,
         odd=True,
     )
-    search_radius: int = parameter(
+    search_radius: int | None = parameter(
         2,
         "How far similar patches are searched for in every frame.",
         unit="pixels",
@@ -151,7 +160,7 @@ class ClipParams(NlmParams):
                 "temporal radius 0"
             )
 
-    def at(self, sigma: float) -> Self:
+    def at(self, sigma: float, colour: bool = False) -> Self:
         import numpy as np
 
         small, large = CLIP_STRENGTHS
@@ -200,7 +209,7 @@ def apply_volume(
         sigma,
         params.strength or STRENGTH_OF_VOLUMES,
         patch=params.patch_size or 3,
-        radius=params.search_radius,
+        radius=params.search_radius or RADIUS_OF_VOLUMES,
         aggregate=params.aggregate,
         for_each=backend.for_each,
     )
@@ -215,7 +224,7 @@ def stream(
     params = params.at(sigma[0])
     search = spacetime.Search(
         patch_size=params.patch_size or 9,
-        search_radius=params.search_radius,
+        search_radius=params.search_radius or 2,
         temporal_radius=params.temporal_radius,
         strength=params.strength or 1,
         strength_chroma=params.strength_chroma or 1,
@@ -234,11 +243,12 @@ def _denoised(
     """Frames denoised with weights from their guides, often the frames themselves."""
     import numpy as np
 
-    params = params.at(sigma)
+    colour = frames.shape[3] == guides.shape[3] == 3
+    params = params.at(sigma, colour)
     strengths = [
         one and one * sigma / guide_sigma for one in (params.strength, params.strength_chroma)
     ]
-    colour = frames.shape[3] == guides.shape[3] == 3 and params.strength_chroma is not None
+    colour = colour and params.strength_chroma is not None
     denoised = np.empty_like(frames)
     for frame, guide, result in zip(frames, guides, denoised, strict=True):
         guide = frame if guides is frames else guide
