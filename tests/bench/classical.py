@@ -154,7 +154,7 @@ def error(rounds: int, threads: int) -> list[dict]:
     for channels in (1, 3):
         noisy = picture(150, 170, channels)
         for preset in registry.PRESETS:
-            params = registry.parameters("nlm", preset, definition).at(SIGMA)  # type: ignore[attr-defined]
+            params = registry.parameters("nlm", preset, definition).at(SIGMA, channels == 3)  # type: ignore[attr-defined]
             patch, radius = (params.patch_size,) * 2, (params.search_radius,) * 2  # type: ignore[attr-defined]
             slow = naive.nlm(noisy, noisy, SIGMA, params.strength, patch, radius, False)  # type: ignore[attr-defined]
             fast = ours(noisy, preset, threads, **definition)()
