@@ -166,6 +166,7 @@ attend(const float* queries, const unsigned* keys, const unsigned* values, float
                 multiply(scores[n], query_high[s], low[0], low[4 * STRIDE]);
             }
 
+        float factors[2];
 #pragma unroll
         for (int half = 0; half < 2; half++) {  // of a lane's two queries
             float top = tops[half];
@@ -179,12 +180,9 @@ attend(const float* queries, const unsigned* keys, const unsigned* values, float
                 }
             top = fmaxf(top, __shfl_xor_sync(0xffffffff, top, 1));
             top = fmaxf(top, __shfl_xor_sync(0xffffffff, top, 2));
-            const float factor = exp2f(tops[half] - top);
+            factors[half] = exp2f(tops[half] - top);
             tops[half] = top;
-            masses[half] *= factor;
-#pragma unroll
-            for (int n = 0; n < VALUE_TILES; n++)
-                sums[n][2 * half] *= factor, sums[n][2 * half + 1] *= factor;
+            masses[half] *= factors[half];
 #pragma unroll
             for (int n = 0; n < TILES; n++)
 #pragma unroll
@@ -194,6 +192,7 @@ attend(const float* queries, const unsigned* keys, const unsigned* values, float
                 }
         }
 
+        uint4 weight_high[KEYS / 16], weight_low[KEYS / 16];
 #pragma unroll
         for (int s = 0; s < KEYS / 16; s++) {
             unsigned high[4], low[4];
@@ -202,16 +201,23 @@ attend(const float* queries, const unsigned* keys, const unsigned* values, float
                 const float* two = scores[2 * s + k / 2] + k % 2 * 2;
                 split(two[0], two[1], high + k, low + k);
             }
-            const uint4 weight_high = {high[0], high[1], high[2], high[3]};
-            const uint4 weight_low = {low[0], low[1], low[2], low[3]};
+            weight_high[s] = {high[0], high[1], high[2], high[3]};
+            weight_low[s] = {low[0], low[1], low[2], low[3]};
+        }
+        // Tensor cores cut sums off where they should round: these are short, rounded are theirs.
 #pragma unroll
-            for (int n = 0; n < VALUE_TILES; n++) {
+        for (int n = 0; n < VALUE_TILES; n++) {
+            float some[4] = {};
+#pragma unroll
+            for (int s = 0; s < KEYS / 16; s++) {
                 const unsigned* value = value_words + (s * 8 + pair) * VALUE_STRIDE + n * 8 + row;
                 const unsigned* rest = value + KEYS / 2 * VALUE_STRIDE;
-                multiply(sums[n], weight_high, value[0], value[4 * VALUE_STRIDE]);
-                multiply(sums[n], weight_low, value[0], value[4 * VALUE_STRIDE]);
-                multiply(sums[n], weight_high, rest[0], rest[4 * VALUE_STRIDE]);
+                multiply(some, weight_high[s], value[0], value[4 * VALUE_STRIDE]);
+                multiply(some, weight_low[s], value[0], value[4 * VALUE_STRIDE]);
+                multiply(some, weight_high[s], rest[0], rest[4 * VALUE_STRIDE]);
             }
+#pragma unroll
+            for (int k = 0; k < 4; k++) sums[n][k] = sums[n][k] * factors[k / 2] + some[k];
         }
     }
 
