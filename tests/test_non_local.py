@@ -194,7 +194,7 @@ def test_equals_scaled_dot_product_attention():
     flat = [torch.from_numpy(x.reshape(-1, 8) @ arguments[n]) for n in ("theta", "phi", "g")]
     expected = torch.nn.functional.scaled_dot_product_attention(*(one[None] for one in flat))[0]
     fast = non_local(x, **arguments, scale=1 / np.sqrt(6)).reshape(-1, 9)
-    np.testing.assert_allclose(fast, expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(fast, expected.numpy(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("pairwise", PAIRWISE)
