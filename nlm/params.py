@@ -57,6 +57,10 @@ class Params:
         """Bytes for each pixel of a tile that filtering takes at most, as measured."""
         return 96.0 * channels
 
+    def held_in_time(self, channels: int) -> float:
+        """Bytes for each pixel that frames of a clip which wait for others take, as features."""
+        return 0.0
+
     def at(self, sigma: float) -> Self:
         """The same for a noise level: what was left to the filter is chosen."""
         return self

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.backends import Backend
+from nlm.backends import NO_ROOM_IN_TIME, Backend
 from nlm.backends.cpu_clip import Geometry
+from nlm.errors import FileError
 from nlm.noise import estimate, from_opponent, to_opponent
 from nlm.sliding import sliding
 
@@ -133,6 +134,8 @@ def _averaged(
                 yield _planes(waiting.popleft()(), layers)
         while waiting:
             yield _planes(waiting.popleft()(), layers)
+    except place.out_of_memory as error:
+        raise FileError(NO_ROOM_IN_TIME) from error
     finally:  # copies under way end before their memory does, also where nobody wants them
         for wait in waiting:
             wait()

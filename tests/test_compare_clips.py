@@ -104,10 +104,10 @@ class TestFrames:
         with pytest.raises(nlm.FileError, match=r"more than 8 frames .*--frames 0:8"):
             compare.load(str(video), sigma=0.1, span=Span(0))
 
-    def test_a_picture_has_none(self, tmp_path):
+    def test_a_picture_is_taken_whole(self, tmp_path):
         Image.new("L", (30, 20)).save(tmp_path / "a.png")
-        with pytest.raises(nlm.FileError, match="is no clip; --frames is for clips"):
-            compare.load(str(tmp_path / "a.png"), sigma=0.1, span=Span(0, 1))
+        picture = compare.load(str(tmp_path / "a.png"), sigma=0.1, span=Span(3, 5))
+        assert picture.noisy.shape[:2] == (20, 30)
 
     def test_animations_and_sequences(self, tmp_path):
         frames = checkers(24, 30, 3)[None] * np.linspace(0.5, 1, 6)[:, None, None, None] * 255

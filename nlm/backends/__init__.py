@@ -15,6 +15,11 @@ CHOICES = ("auto", "cpu", "gpu")
 TILE_OF_GPU = 4096
 """Side of the tiles that a GPU is given at least, in pixels; small ones keep it waiting."""
 
+NO_ROOM_IN_TIME = (
+    "the GPU's memory is too small for frames of this size that see each other; use "
+    "--temporal-radius 0, or --backend cpu"
+)
+
 
 @dataclass(frozen=True)
 class Backend:

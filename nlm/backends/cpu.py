@@ -60,6 +60,7 @@ class Tile:
 
     @property
     def group(self) -> int:
+        """How many neighbouring offsets are taken together."""
         offsets = 2 * self.radius[1] + 1
         return min(GROUPS, key=lambda group: -offsets % group)
 
@@ -249,6 +250,7 @@ def _average(
 
 
 def tile_shape(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the tiles of a picture."""
     rows, cols = TILE
     if -(-height // rows) * -(-width // cols) < simd_width() * available_threads():
         rows //= 2

@@ -98,6 +98,7 @@ class FloatConvolution:
 
     @property
     def taps(self) -> int:
+        """Rows and columns of the kernel."""
         return int(self.weights.shape[2])
 
     @classmethod

@@ -36,6 +36,7 @@ class Layout:
 
     @property
     def threads(self) -> int:
+        """Of a block."""
         return 32 * self.m_warps * self.n_warps
 
     def shared(self, taps: int, step: int) -> int:

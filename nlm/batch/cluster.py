@@ -85,7 +85,7 @@ class Dask:
         threads = 1  # Dask's custom: a worker runs as many jobs as it has threads
         if address is None:
             largest = max((job.memory for job in jobs), default=0) or 1
-            room = to_share(self.memory, self.count)
+            room = to_share(self.memory, available_threads())
             count = max(1, min(self.count, len(jobs), room // largest))
             threads = max(1, available_threads() // count)
             address = stack.enter_context(_local_cluster(self.distributed, count, threads))

@@ -6,6 +6,7 @@ samples; what the process itself takes comes to it.
 """
 
 from nlm import registry
+from nlm.backends import choose
 from nlm.io import Info
 from nlm.params import Params
 from nlm.settings import Settings
@@ -50,11 +51,8 @@ def needed(info: Info, settings: Settings) -> int:
         taken = _of_volume(info, settings, params)
     elif info.clip or settings.stack == "clip":
         taken = samples * (4 * FRAMES_AT_ONCE + FRAMES_CODED * info.dtype.itemsize)
-        if (
-            registry.get(settings.method).stream is None
-            or getattr(params, "temporal_radius", 0) == 0
-        ):
-            taken += _of_tiles(info, settings, params)
+        pixels = info.width * info.height
+        taken += pixels * params.held_in_time(info.channels) + _of_tiles(info, settings, params)
     else:
         taken = _of_picture(info, settings, params)
     return PROCESS + round(MARGIN * taken)
@@ -81,7 +79,7 @@ def _of_picture(info: Info, settings: Settings, params: Params) -> float:
 def _of_tiles(info: Info, settings: Settings, params: Params) -> float:
     """What filtering the largest tile takes."""
     chosen = registry.get(settings.method)
-    side, halo = settings.tile or chosen.tile, params.halo
+    side, halo = settings.tile or choose(settings.backend).tile(chosen.tile), params.halo
     rows, columns = info.height, info.width
     if side is not None and halo is not None:
         rows, columns = min(rows, side + 2 * halo[1]), min(columns, side + 2 * halo[2])

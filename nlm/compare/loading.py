@@ -68,8 +68,6 @@ def load(
         raise UsageError("--add-noise makes its own reference; leave --reference out")
     with open_reader(path, max_pixels=max_pixels) as reader:
         info = reader.info
-    if span is not None and not info.clip:
-        raise FileError(f"{path}: is no clip; --frames is for clips, leave it out")
     added = add_noise is not None and sigma is None and gain is None
     told = add_noise if added else sigma
     origin = "added" if added else "estimated" if told is None and gain is None else "given"

@@ -18,7 +18,7 @@ from nlm.compare.trials import Result
 from nlm.errors import UsageError
 from nlm.io.output import Output, write_problem
 
-JSON = ("input", "method", "status", "psnr", "ssim", "flicker", "seconds", "sigma", "error")
+JSON = ("input", "method", "status", "psnr", "ssim", "seconds", "sigma", "error", "flicker")
 CSV = (*JSON, "megapixels", "speed", "runs", "blind_psnr", "removed", "whiteness")
 
 

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 CLIP_TILE = 2048
 """Side of the tiles of a clip's frames, in pixels."""
 MOST_PIXELS = 3 * 4096 * 2304
-"""Of all frames that wait for those after them; some 110 bytes are held for each."""
+"""Of all frames that wait for those after them."""
+HELD = 110.0
+"""Bytes that are held for each of these pixels."""
 MAPS = 4.0
 """Maps of features of four bytes each for four pixels that live at once, smaller ones included."""
 
@@ -35,7 +37,10 @@ class NlnetParams(Params):
     """Parameters of the learned filter."""
 
     strength: float = parameter(
-        1.0, "Noise level given to the network, relative to sigma.", low=0.01, high=10
+        1.0,
+        "Noise level that is assumed, relative to sigma; by the classical half of a clip, too.",
+        low=0.01,
+        high=10,
     )
 
     temporal_radius: int = parameter(
@@ -79,8 +84,12 @@ class NlnetParams(Params):
 
     def working_memory(self, channels: int) -> float:
         """At half the picture's size, some maps of the first level's features live at once."""
-        features = max(sum(config.widths[:1]) + config.inputs / 4 for config in self._networks)
+        features = max(config.widths[0] + config.inputs / 4 for config in self._networks)
         return MAPS * features + 16.0 * channels
+
+    def held_in_time(self, channels: int) -> float:
+        """Every plane has a network's features of its own."""
+        return HELD * channels * (self.temporal_radius + 1) if self.temporal_radius else 0.0
 
 
 def apply(
@@ -152,7 +161,7 @@ def learned(
     """Every plane through the network, by itself; those without noise stay."""
     from itertools import chain, tee
 
-    from nlm.backends import in_precision
+    from nlm.backends import NO_ROOM_IN_TIME, in_precision
     from nlm.learned import spacetime
 
     frames = iter(frames)
@@ -177,10 +186,7 @@ def learned(
     try:
         yield from zip(*(plane_by_plane(*one) for one in enumerate(sources)), strict=True)
     except backend.out_of_memory as error:
-        raise FileError(
-            "the GPU's memory is too small for frames of this size that see each other; use "
-            "--temporal-radius 0, or --backend cpu"
-        ) from error
+        raise FileError(NO_ROOM_IN_TIME) from error
 
 
 def _network(plane: "NDArray[np.float32]", params: NlnetParams) -> "NlNet":

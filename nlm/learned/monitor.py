@@ -28,6 +28,7 @@ class Log:
         self.config, self.first, self.tell = config, first, tell
         self.path = config.out / "log.jsonl"
         self.losses: list[Tensor] = []
+        self.pixels = 0
         self.began = self.since = time.monotonic()
 
     def write(self, **entry: Any) -> None:
@@ -46,18 +47,19 @@ class Log:
             f"weights; {begin}to step {config.steps} on {device}"
         )
 
-    def step(self, step: int, loss: Tensor, norm: Tensor, lr: float) -> None:
+    def step(self, step: int, loss: Tensor, norm: Tensor, lr: float, pixels: int) -> None:
         """Collect one step's figures; write them out every `log_every` steps.
 
         Only then are they read: a GPU need not be waited for in between.
         """
         self.losses.append(loss)
+        self.pixels += pixels
         config = self.config
         if step % config.log_every:
             return
-        count, mean = len(self.losses), float(sum(self.losses)) / len(self.losses)
+        mean = float(sum(self.losses)) / len(self.losses)
         time_now = time.monotonic()
-        speed = count * config.batch * config.crop**2 / (time_now - self.since)
+        speed = self.pixels / (time_now - self.since)
         self.write(
             step=step,
             loss=round(mean, 5),
@@ -70,6 +72,7 @@ class Log:
         line = f"step {step}/{config.steps}  loss {mean:.4f}  lr {lr:.2e}"
         self.tell(f"{line}  {speed / 1e3:.0f} kpx/s  {left} left")
         self.losses.clear()
+        self.pixels = 0
         self.since = time_now
 
     def psnr(self, step: int, psnr: dict[str, float]) -> None:

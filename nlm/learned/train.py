@@ -81,8 +81,10 @@ def train(config: TrainConfig, model: ModelConfig, tell: Tell) -> Result:
             loss = loss_of(out.float(), batch.clean, batch.sigma)
             torch.autograd.backward(loss)
             norm = update(state, config)
-            state.pixels += batch.clean[:, 0].numel()
-            log.step(state.step, loss.detach(), norm, config.lr * rate(state.step - 1, config))
+            pixels = batch.clean[:, 0].numel()
+            state.pixels += pixels
+            lr = config.lr * rate(state.step - 1, config)
+            log.step(state.step, loss.detach(), norm, lr, pixels)
 
             last = stop.asked or state.step == config.steps
             if held_out and (state.step % config.val_every == 0 or (last and not stop.caught)):

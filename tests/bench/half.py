@@ -25,8 +25,8 @@ def rounded(network):
     def round_input(_, given):
         return (given[0].half().float(),)
 
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.Conv2d):
+    for name, layer in network.named_modules():
+        if isinstance(layer, torch.nn.Conv2d) and "non_local" not in name:
             layer.weight.data = layer.weight.data.half().float()
             layer.register_forward_pre_hook(round_input)
     return network

@@ -59,6 +59,11 @@ def ffmpeg(noisy: np.ndarray, threads: int) -> Run | None:
     return lambda: subprocess.run(command, input=frame.tobytes(), check=True)
 
 
+def bm3d(noisy: np.ndarray, sigma: float) -> Run | None:
+    """BM3D, on as many threads as it takes."""
+    return (lambda: _bm3d_result(noisy.squeeze(), sigma)) if find_spec("bm3d") else None
+
+
 def pairs(folder: Path, sigma: float, every: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Clean and noisy pictures of a test set, float (Y, X) or (Y, X, C)."""
     found = []
