@@ -23,7 +23,7 @@ from nlm.noise.colour import OPPONENT
 
 __all__ = ["Groups", "Part", "collaborate", "nlm", "nlm_colour"]
 
-TILE = (128, 64)
+TILE = (128, 128)
 """Rows and columns of the tile of a lane; half the rows where there would be too few tiles."""
 GROUPS = (7, 3)
 """How many neighbouring offsets may be taken together: what leaves the fewest idle."""
@@ -37,6 +37,8 @@ SELF_FLOOR = 1e-2
 """Least weight of a patch for itself, where no other patch is alike."""
 SELF_WEIGHT = 1.0
 """Weight of a pixel for itself in the pixelwise form."""
+STRETCH = 32
+"""Columns of a row that the kernel goes through together."""
 BAND = 64
 """Rows whose channels are mixed at once."""
 PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
@@ -56,7 +58,11 @@ class Tile:
     @property
     def margin(self) -> tuple[int, int]:
         reach = 2 if self.form == PATCHWISE else 1
-        return (self.radius[0] + reach * self.half[0] + 1, self.radius[1] + reach * self.half[1])
+        beyond = self.group - 1  # a group of offsets may reach beyond the window
+        return (
+            self.radius[0] + reach * self.half[0] + 1,
+            self.radius[1] + reach * self.half[1] + beyond,
+        )
 
     @property
     def group(self) -> int:
@@ -68,7 +74,7 @@ class Tile:
         """Vectors needed for each of the kernel's areas, in the order of its arguments."""
         stride = self.cols + 2 * self.margin[1]
         plane = (self.rows + 2 * self.margin[0]) * stride
-        slack = stride + self.group + 2  # a group of offsets may reach beyond the window
+        slack = stride + 2
         row = stride * self.group
         patchwise = self.form == PATCHWISE
         return [
@@ -79,7 +85,7 @@ class Tile:
             plane * (2 if patchwise else 1) + slack,  # patch sums
             row * (2 * self.half[0] + 1) if feature_channels > 1 else 0,  # squared differences
             row,  # column sums
-            row,  # exponents of weights
+            (STRETCH + self.group) * self.group,  # weights
             row * (2 * self.half[0] + 1) if patchwise else 0,  # ring of such rows
             row if patchwise else 0,  # column sums of the ring
         ]
@@ -223,7 +229,8 @@ def _average(
     guided = form != PATCH_SUMS and values is not features
     coarse = int(math.log2(numbers[4] / FINE))
     tile = Tile(*tile_shape(height, width), radius, half, form)
-    run = _kernel(form, tile.group, coarse, features.shape[2], channels, guided)
+    capped = _needs_cap(features, numbers, (2 * half[0] + 1) * (2 * half[1] + 1))
+    run = _kernel(form, tile.group, coarse, capped, features.shape[2], channels, guided)
     row_of = reflected(height, tile.rows, tile.margin[0]) * width
     column_of = reflected(width, tile.cols, tile.margin[1])
     sizes = tile.scratch(features.shape[2], channels, guided)
@@ -258,7 +265,7 @@ def tile_shape(height: int, width: int) -> tuple[int, int]:
 
 
 def _kernel(
-    form: int, group: int, coarse: int, features: int, values: int, guided: bool
+    form: int, group: int, coarse: int, capped: bool, features: int, values: int, guided: bool
 ) -> Callable[..., None]:
     return kernel(
         "cpu_nlm",
@@ -266,10 +273,18 @@ def _kernel(
         group=group,
         form=form,
         coarse=coarse,
+        capped=int(capped),
         features=features,
         values=values,
         guided=int(guided),
     )
+
+
+def _needs_cap(features: Picture, numbers: tuple[float, ...], pixels: int) -> bool:
+    """Whether sums of squared differences might overflow."""
+    factor, unit = numbers[3], numbers[4]
+    largest = features.shape[2] * (factor * float(np.ptp(features))) ** 2
+    return not pixels * (1 + math.log2(1 + largest / unit)) * 2**23 < 2**30
 
 
 def weight_numbers(

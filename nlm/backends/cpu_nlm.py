@@ -36,17 +36,21 @@ and the weight of the patch for itself as a share of that sum (two values). Patc
 over all patches that cover a pixel, from these.
 """
 
+STRETCH = 32
+"""Columns of a row that are gone through together, so that their weights stay in the cache."""
+
 
 def build(name: str, **constants: int) -> tuple[Callable, types.Type]:
     assert name == "average"
-    return average(**constants)
+    return average_kernel(**constants)
 
 
-def average(
+def average_kernel(
     width: int,
     group: int,
     form: int,
     coarse: int,
+    capped: int,
     features: int,
     values: int,
     guided: int,
@@ -54,18 +58,19 @@ def average(
     """The kernel for pictures with so many channels; guided: the values are another picture."""
     WIDTH, GROUP, FORM, COARSE = width, group, form, coarse
     FEATURES, VALUES = features, values
-    GUIDED = bool(guided)
+    GUIDED, CAPPED = bool(guided), bool(capped)
     KEEP = FEATURES > 1  # squared differences, for when their row leaves the patch
     ops = simd(width)
-    load, store, splat, shift = ops.load, ops.store, ops.splat, ops.shift
+    load, store, splat = ops.load, ops.store, ops.splat
     registers, maximum, sqrt, fixed_exp2 = ops.registers, ops.maximum, ops.sqrt, ops.fixed_exp2
+    fixed_exp2_constants = ops.fixed_exp2_constants
     add_bits, sub_bits, from_bits = ops.add_bits, ops.sub_bits, ops.from_bits
     minimum_bits, maximum_bits = ops.minimum_bits, ops.maximum_bits
     splat_bits, shift_bits = ops.splat_bits, ops.shift_bits
     ZERO, ONE = np.float32(0), np.float32(1)
-    SUMS = GROUP * VALUES
+    CARRY = (GROUP - 1) * GROUP
 
-    inline = njit(error_model="numpy")
+    inline = njit(error_model="numpy", forceinline=True)
 
     @inline
     def add(array, i, value):
@@ -92,187 +97,212 @@ def average(
                         packed[k] = image[pixel + c] * factor
 
     @inline
-    def difference(features, plane, i, j, unit, cap):
+    def fetch(features, plane, i, pixel):
+        for c in range(FEATURES):
+            pixel[c] = load(features, i + c * plane)
+
+    @inline
+    def difference(pixel, features, plane, j, unit, cap):
         """Squared difference of two pixels over all channels, capped, plus `unit`."""
-        d = load(features, i) - load(features, j)
+        d = pixel[0] - load(features, j)
         s = d * d + unit
         for c in range(1, FEATURES):
-            d = load(features, i + c * plane) - load(features, j + c * plane)
+            d = pixel[c] - load(features, j + c * plane)
             s = d * d + s
-        return minimum_bits(s, cap)
+        if CAPPED:
+            s = minimum_bits(s, cap)
+        return s
 
     @inline
     def start_columns(
         features, squares, columns, plane, i, to_j, count, patch_y, stride, row_size, unit, cap,
     ):  # fmt: skip
         """Sum the differences over the patch rows that begin at `i`, for each column."""
+        pixel = registers(FEATURES)
         for x in range(count):
             for g in range(GROUP):
-                s = splat(ZERO)
-                for q in range(patch_y):
-                    k = i + q * stride + x
-                    d = difference(features, plane, k, k + to_j + g, unit, cap)
+                store(columns, x * GROUP + g, splat(ZERO))
+            for q in range(patch_y):
+                k = i + q * stride + x
+                fetch(features, plane, k, pixel)
+                for g in range(GROUP):
+                    d = difference(pixel, features, plane, k + to_j + g, unit, cap)
                     if KEEP:
                         store(squares, q * row_size + x * GROUP + g, d)
-                    s = add_bits(s, sub_bits(d, unit))
-                store(columns, x * GROUP + g, s)
+                    s = add_bits(load(columns, x * GROUP + g), sub_bits(d, unit))
+                    store(columns, x * GROUP + g, s)
 
     @inline
-    def move_column(features, squares, slot, columns, plane, leave, enter, x, g, to_j, unit, cap):
+    def move_column(
+        features, squares, slot, columns, plane, leaving, entering, leave, enter, x, g, unit, cap
+    ):  # fmt: skip
         """Move the sum of one column down by a row."""
-        d = difference(features, plane, enter + x, enter + x + to_j + g, unit, cap)
+        d = difference(entering, features, plane, enter + g, unit, cap)
         k = x * GROUP + g
         if KEEP:
             gone = load(squares, slot + k)
             store(squares, slot + k, d)
         else:
-            gone = difference(features, plane, leave + x, leave + x + to_j + g, unit, cap)
+            gone = difference(leaving, features, plane, leave + g, unit, cap)
         s = add_bits(load(columns, k), sub_bits(d, gone))
         store(columns, k, s)
         return s
 
     @inline
-    def compare_row(
-        features, squares, slot, columns, plane, leave, enter, to_j, patch_x, unit, cap, starts,
-        exponents, count,
+    def begin_row(
+        features, squares, slot, columns, plane, leave, enter, to_j, patch_x, unit, cap, starts, box
     ):  # fmt: skip
-        """Exponents of a row of weights."""
-        box = registers(GROUP)
+        """Move down the columns before a row's first sum is complete."""
+        entering, leaving = registers(FEATURES), registers(FEATURES)
         for g in range(GROUP):
             box[g] = starts[g]
         for x in range(patch_x - 1):
+            fetch(features, plane, enter + x, entering)
+            if not KEEP:
+                fetch(features, plane, leave + x, leaving)
             for g in range(GROUP):
                 s = move_column(
-                    features, squares, slot, columns, plane, leave, enter, x, g, to_j, unit, cap
+                    features, squares, slot, columns, plane, leaving, entering,
+                    leave + x + to_j, enter + x + to_j, x, g, unit, cap
                 )
                 box[g] = sub_bits(box[g], s)
+
+    @inline
+    def compare(
+        features, squares, slot, columns, plane, leave, enter, to_j, patch_x, unit, cap, box,
+        weights, begin, count,
+    ):  # fmt: skip
+        """Exponents of a stretch of weights."""
+        entering, leaving = registers(FEATURES), registers(FEATURES)
         for x in range(count):
+            first = begin + x
+            last = first + patch_x - 1
+            fetch(features, plane, enter + last, entering)
+            if not KEEP:
+                fetch(features, plane, leave + last, leaving)
             for g in range(GROUP):
-                last = x + patch_x - 1
                 s = move_column(
-                    features, squares, slot, columns, plane, leave, enter, last, g, to_j, unit, cap
+                    features, squares, slot, columns, plane, leaving, entering,
+                    leave + last + to_j, enter + last + to_j, last, g, unit, cap
                 )
                 s = sub_bits(box[g], s)
-                store(exponents, x * GROUP + g, s)
-                box[g] = add_bits(s, load(columns, x * GROUP + g))
+                store(weights, CARRY + x * GROUP + g, s)
+                box[g] = add_bits(s, load(columns, first * GROUP + g))
 
     @inline
-    def weight(exponents, k, lowest, highest):
-        s = maximum_bits(minimum_bits(load(exponents, k), highest), lowest)
+    def weight(weights, k, lowest, highest, constants):
+        s = maximum_bits(minimum_bits(load(weights, k), highest), lowest)
         if COARSE > 0:
             s = shift_bits(s, COARSE)
-        return fixed_exp2(s)
+        return fixed_exp2(s, constants)
 
     @inline
-    def spread(w, g, values, plane, i, to_j, totals, given, given_values):
-        """Weigh the value of j for i, and that of i for j."""
-        given[g] = given[g] + w
-        for c in range(VALUES):
-            k, n = i + c * plane, g * VALUES + c
-            totals[c] = totals[c] + w * load(values, k + to_j + g)
-            given_values[n] = given_values[n] + w * load(values, k)
+    def weigh(weights, k, lowest, highest, constants):
+        """Turn an exponent into a weight."""
+        store(weights, k, weight(weights, k, lowest, highest, constants))
 
     @inline
-    def add_spread(numerator, denominator, plane, i, to_j, total, totals, given, given_values):
-        """Add what i got, and what the first of its group's j got, which is complete."""
-        add(denominator, i, total)
-        add(denominator, i + to_j, given[0])
-        shift(given)
-        for c in range(VALUES):
-            add(numerator, i + c * plane, totals[c])
-            add(numerator, i + to_j + c * plane, given_values[0])
-            shift(given_values)
-
-    @inline
-    def finish_spread(numerator, denominator, plane, j, given, given_values):
-        for g in range(GROUP - 1):
-            add(denominator, j + g, given[g])
-            for c in range(VALUES):
-                add(numerator, j + g + c * plane, given_values[g * VALUES + c])
-
-    @inline
-    def average_row(
-        exponents, lowest, highest, plane, to_j,
+    def average(
+        weights, lowest, highest, constants, plane, to_j,
         values, numerator, denominator, i, count,
     ):  # fmt: skip
-        """Add the weighted values of j to i and of i to j, along a row of pairs."""
-        given, given_values = registers(GROUP), registers(SUMS)
+        """Add the weighted values of j to i, and of i to j, along a stretch of pairs.
+
+        While the weights of a column are used, those of the next are made of their exponents.
+        """
+        if FORM == PIXELWISE:
+            for g in range(GROUP):
+                weigh(weights, CARRY + g, lowest, highest, constants)
         for x in range(count):
+            k = CARRY + x * GROUP
             total, totals = splat(ZERO), registers(VALUES)
             for g in range(GROUP):
-                w = weight(exponents, x * GROUP + g, lowest, highest)
+                if FORM == PIXELWISE:
+                    weigh(weights, k + GROUP + g, lowest, highest, constants)
+                w = load(weights, k + g)
                 total = total + w
-                spread(w, g, values, plane, i + x, to_j, totals, given, given_values)
-            add_spread(
-                numerator, denominator, plane, i + x, to_j, total, totals, given, given_values
-            )
-        finish_spread(numerator, denominator, plane, i + count + to_j, given, given_values)
+                for c in range(VALUES):
+                    totals[c] = totals[c] + w * load(values, i + x + c * plane + to_j + g)
+            add(denominator, i + x, total)
+            for c in range(VALUES):
+                add(numerator, i + x + c * plane, totals[c])
+            total, totals = splat(ZERO), registers(VALUES)
+            for g in range(GROUP):
+                w = load(weights, k - g * GROUP + g)
+                total = total + w
+                for c in range(VALUES):
+                    totals[c] = totals[c] + w * load(values, i + x - g + c * plane)
+            add(denominator, i + x + to_j, total)
+            for c in range(VALUES):
+                add(numerator, i + x + to_j + c * plane, totals[c])
 
     @inline
-    def tally_row(
-        exponents, lowest, highest, plane, to_j,
-        mass, largest, i, count,
-    ):  # fmt: skip
-        """Keep each patch's sum of weights and its largest."""
-        given, given_most = registers(GROUP), registers(GROUP)
+    def tally(weights, lowest, highest, constants, mass, largest, i, to_j, count):
+        """Keep each patch's sum of weights and its largest, along a stretch of pairs."""
+        for g in range(GROUP):
+            weigh(weights, CARRY + g, lowest, highest, constants)
         for x in range(count):
+            k = CARRY + x * GROUP
             total, most = splat(ZERO), splat(ZERO)
             for g in range(GROUP):
-                w = weight(exponents, x * GROUP + g, lowest, highest)
+                weigh(weights, k + GROUP + g, lowest, highest, constants)
+                w = load(weights, k + g)
                 total = total + w
                 most = maximum(most, w)
-                given[g] = given[g] + w
-                given_most[g] = maximum(given_most[g], w)
             add(mass, i + x, total)
             raise_to(largest, i + x, most)
-            add(mass, i + x + to_j, given[0])
-            raise_to(largest, i + x + to_j, given_most[0])
-            shift(given)
-            shift(given_most)
-        for g in range(GROUP - 1):
-            add(mass, i + count + to_j + g, given[g])
-            raise_to(largest, i + count + to_j + g, given_most[g])
+            total, most = splat(ZERO), splat(ZERO)
+            for g in range(GROUP):
+                w = load(weights, k - g * GROUP + g)
+                total = total + w
+                most = maximum(most, w)
+            add(mass, i + x + to_j, total)
+            raise_to(largest, i + x + to_j, most)
 
     @inline
-    def collect_row(
-        exponents, lowest, highest, plane, to_j,
-        worth, ring, ring_slot, ring_columns, i, count, weight_unit,
+    def collect(
+        weights, lowest, highest, constants, to_j, worth, ring, ring_slot, ring_columns, i, begin,
+        count, weight_unit,
     ):  # fmt: skip
-        """Put a row of weights, normalised by both patches, into the ring of a patch's rows.
+        """Put weights, normalised by both patches, into the ring of a patch's rows.
 
         The ring's sums over rows are kept in `ring_columns`.
         """
         for x in range(count):
             worth_of_i = load(worth, i + x)
             for g in range(GROUP):
-                w = weight(exponents, x * GROUP + g, lowest, highest)
                 k = x * GROUP + g
+                w = weight(weights, CARRY + k, lowest, highest, constants)
                 bits = w * worth_of_i * load(worth, i + x + to_j + g) + weight_unit
+                k = k + begin * GROUP
                 gained = sub_bits(bits, load(ring, ring_slot + k))
                 store(ring, ring_slot + k, bits)
                 store(ring_columns, k, add_bits(load(ring_columns, k), gained))
 
     @inline
-    def average_patches(
-        ring_columns, patch_x, values, plane, numerator, denominator, i, to_j, count
-    ):  # fmt: skip
-        """The same with the weights of all patches that cover a pair."""
-        box, given, given_values = registers(GROUP), registers(GROUP), registers(SUMS)
+    def begin_patches(ring_columns, patch_x, box):
+        """Sum all but the last column of the first patches of a row."""
+        for g in range(GROUP):
+            box[g] = splat(ZERO)
         for x in range(patch_x - 1):
             for g in range(GROUP):
                 box[g] = add_bits(box[g], load(ring_columns, x * GROUP + g))
+
+    @inline
+    def sum_patches(ring_columns, patch_x, box, weights, begin, count):
+        """Weights of a stretch of pairs from all patches that cover them."""
         for x in range(count):
-            total, totals = splat(ZERO), registers(VALUES)
             for g in range(GROUP):
-                s = add_bits(box[g], load(ring_columns, (x + patch_x - 1) * GROUP + g))
-                box[g] = sub_bits(s, load(ring_columns, x * GROUP + g))
-                w = from_bits(s)
-                total = total + w
-                spread(w, g, values, plane, i + x, to_j, totals, given, given_values)
-            add_spread(
-                numerator, denominator, plane, i + x, to_j, total, totals, given, given_values
-            )
-        finish_spread(numerator, denominator, plane, i + count + to_j, given, given_values)
+                k = (begin + x) * GROUP + g
+                s = add_bits(box[g], load(ring_columns, k + (patch_x - 1) * GROUP))
+                box[g] = sub_bits(s, load(ring_columns, k))
+                store(weights, CARRY + x * GROUP + g, from_bits(s))
+
+    @inline
+    def keep_last(weights, count):
+        """Leave the last weights of a stretch in front of the next one."""
+        for k in range(CARRY):
+            store(weights, k, load(weights, k + count * GROUP))
 
     @inline
     def box_sum(array, i, stride, half_y, half_x):
@@ -297,13 +327,14 @@ def average(
     def kernel(
         feature_image, value_image, patch_image, out, row_of, column_of, corners,
         features, values, numerator, denominator, patches,
-        squares, columns, exponents, ring, ring_columns,
+        squares, columns, weights, ring, ring_columns,
         height, picture_width, rows, cols, radius_y, radius_x, half_y, half_x,
         start, lowest_, highest_,
         factor, unit_, cap_, weight_unit_, weight_scale, self_weight, self_floor,
     ):  # fmt: skip
         reach_y, reach_x = (half_y, half_x) if FORM == PATCHWISE else (0, 0)
-        margin_y, margin_x = radius_y + half_y + reach_y + 1, radius_x + half_x + reach_x
+        margin_y = radius_y + half_y + reach_y + 1
+        margin_x = radius_x + GROUP - 1 + half_x + reach_x
         patch_y, patch_x = 2 * half_y + 1, 2 * half_x + 1
         tile_rows, stride = rows + 2 * margin_y, cols + 2 * margin_x
         plane, origin = tile_rows * stride, margin_y * stride + margin_x
@@ -314,8 +345,10 @@ def average(
             splat_bits(lowest_),
             splat_bits(highest_),
         )
+        constants = fixed_exp2_constants(factor * ZERO)
         weight_unit, zero = splat(weight_unit_), splat(ZERO)
-        starts = registers(GROUP)
+        starts, box = registers(GROUP), registers(GROUP)
+        fill(weights, CARRY, zero)
 
         pack(
             feature_image, features, FEATURES, row_of, column_of, corners, tile_rows, stride, factor
@@ -337,45 +370,58 @@ def average(
                 for g in range(GROUP):
                     starts[g] = splat_bits(start if dx + g <= radius_x else lowest_)
                 to_j = dy * stride + dx
-                left = min(0, -min(dx + GROUP - 1, radius_x))
+                left = min(0, -dx - GROUP + 1)
                 inner = cols + max(0, -dx) - left
                 count = inner + 2 * reach_x
-                begin = origin + first * stride + left - reach_x
+                start_x = origin + first * stride + left - reach_x
                 if FORM == PATCHWISE:
                     fill(ring, patch_y * row_size, weight_unit)
                     fill(ring_columns, row_size, zero)
                 start_columns(
-                    features, squares, columns, plane, begin - (half_y + 1) * stride - half_x,
+                    features, squares, columns, plane, start_x - (half_y + 1) * stride - half_x,
                     to_j, count + patch_x - 1, patch_y, stride, row_size, unit, cap,
                 )  # fmt: skip
                 for y in range(first, rows + reach_y):
-                    i = begin + (y - first) * stride
+                    i = start_x + (y - first) * stride
                     enter = i + half_y * stride - half_x
                     leave = enter - patch_y * stride
                     slot = (y - first) % patch_y * row_size
-                    compare_row(
+                    begin_row(
                         features, squares, slot, columns, plane, leave, enter, to_j, patch_x,
-                        unit, cap, starts, exponents, count,
+                        unit, cap, starts, box,
                     )  # fmt: skip
-                    if FORM == PIXELWISE:
-                        average_row(
-                            exponents, lowest, highest, plane, to_j,
-                            values, numerator, denominator, i, count,
+                    for begin in range(0, count, STRETCH):
+                        length = min(STRETCH, count - begin)
+                        compare(
+                            features, squares, slot, columns, plane, leave, enter, to_j, patch_x,
+                            unit, cap, box, weights, begin, length,
                         )  # fmt: skip
-                    elif FORM == PATCH_SUMS:
-                        tally_row(
-                            exponents, lowest, highest, plane, to_j, patches, numerator, i, count
-                        )
-                    else:
-                        collect_row(
-                            exponents, lowest, highest, plane, to_j,
-                            patches, ring, slot, ring_columns, i, count, weight_unit,
-                        )  # fmt: skip
-                        if y - first >= patch_y - 1:
-                            average_patches(
-                                ring_columns, patch_x, values, plane, numerator, denominator,
-                                i + reach_x - half_y * stride, to_j, inner,
+                        if FORM == PIXELWISE:
+                            average(
+                                weights, lowest, highest, constants, plane, to_j,
+                                values, numerator, denominator, i + begin, length,
                             )  # fmt: skip
+                        elif FORM == PATCH_SUMS:
+                            tally(
+                                weights, lowest, highest, constants, patches, numerator,
+                                i + begin, to_j, length,
+                            )  # fmt: skip
+                        else:
+                            collect(
+                                weights, lowest, highest, constants, to_j, patches, ring, slot,
+                                ring_columns, i + begin, begin, length, weight_unit,
+                            )  # fmt: skip
+                        keep_last(weights, length)
+                    if FORM == PATCHWISE and y - first >= patch_y - 1:
+                        begin_patches(ring_columns, patch_x, box)
+                        for begin in range(0, inner, STRETCH):
+                            length = min(STRETCH, inner - begin)
+                            sum_patches(ring_columns, patch_x, box, weights, begin, length)
+                            average(
+                                weights, lowest, highest, constants, plane, to_j, values, numerator,
+                                denominator, i + reach_x - half_y * stride + begin, length,
+                            )  # fmt: skip
+                            keep_last(weights, length)
 
         scale = splat(ONE if FORM == PATCH_SUMS else ONE / factor)
         for y in range(rows):

@@ -31,6 +31,8 @@ EXP2 = (1.0, 0.693147203, 0.24022648, 0.0555033242, 0.00961842850, 0.00133988989
 FIXED_EXP2 = (8389235.0, 2551532.0, -1896385.375, -654519.4375)
 """Coefficients of 2^23 (2 + f - 2^f) for 0 <= f <= 1: by that much less 2^23 the bits of a float
 are off where f stands in place of its mantissa. With them a power is within 7.6e-5 of its value."""
+FRACTION_BASE = 128.0
+"""A float whose unit in the last place is 2^-16."""
 EXP2_OFFSET = 277
 """The bits of 1 and of 2^23 as a float, added and divided by 2^23."""
 ROUNDER = 1.5 * 2**23
@@ -155,8 +157,9 @@ def simd(width: int) -> SimpleNamespace:
       ``u`` plus x * 2^23 / u in ``u + x``, so their sums and differences can be taken exactly.
     - ``where_at_most(a, b, x, y)``: x where a <= b, otherwise y
     - ``exp2(a)``: 2^a for -126 <= a <= 127, within 1e-7 of its value
-    - ``fixed_exp2(a)``: 2^(n / 2^16 - EXP2_OFFSET), n the bits of a, where that is a normal number;
-      within 7.6e-5 of its value
+    - ``fixed_exp2(a, constants)``: 2^(n / 2^16 - EXP2_OFFSET), n the bits of a, where that is a
+      normal number; within 7.6e-5 of its value. The constants, from
+      ``fixed_exp2_constants(zero)``, stay in registers if LLVM cannot know that zero is 0.
     - ``registers(n)``: `n` lanes (a literal number), zeroed; ``r[k]``, ``r[k] = lanes``
     - ``shift(r)``: drops ``r[0]``, moves the others down by one, zeroes the last
     """
@@ -189,13 +192,16 @@ def simd(width: int) -> SimpleNamespace:
 
         return store
 
+    def splat_float(builder: Any, number: Any) -> Any:
+        one = builder.insert_element(
+            ir.Constant(vector, ir.Undefined), number, ir.Constant(INT32, 0)
+        )
+        return builder.shuffle_vector(one, one, ir.Constant(integers, [0] * width))
+
     @intrinsic
     def splat(typingctx: Any, number: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            one = ir.Constant(vector, ir.Undefined)
-            one = builder.insert_element(one, args[0], ir.Constant(INT32, 0))
-            zeros = ir.Constant(ir.VectorType(INT32, width), [0] * width)
-            return builder.shuffle_vector(one, one, zeros)
+            return splat_float(builder, args[0])
 
         return lanes(types.float32), codegen
 
@@ -310,29 +316,42 @@ def simd(width: int) -> SimpleNamespace:
         return lanes(lanes), codegen
 
     @intrinsic
-    def fixed_exp2(typingctx: Any, a: Any) -> Any:
+    def fixed_exp2_constants(typingctx: Any, zero: Any) -> Any:
+        result = Registers(1 + len(FIXED_EXP2), lanes)
+
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            def integer(number: int) -> Any:
-                return ir.Constant(integers, [number] * width)
+            place = cgutils.alloca_once(builder, result.llvm)
+            for k, number in enumerate((FRACTION_BASE, *FIXED_EXP2)):
+                number = builder.fadd(ir.Constant(FLOAT, float(np.float32(number))), args[0])
+                builder.store(
+                    splat_float(builder, number), _element(builder, place, ir.Constant(INT32, k))
+                )
+            return place
 
-            def constant(number: float) -> Any:
-                return ir.Constant(vector, [float(np.float32(number))] * width)
+        return result(types.float32), codegen
 
+    @intrinsic
+    def fixed_exp2(typingctx: Any, a: Any, constants: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            base, *coefficients = (
+                builder.load(_element(builder, args[1], ir.Constant(INT32, k)))
+                for k in range(constants.count)
+            )
             halves = ir.VectorType(ir.IntType(16), 2 * width)
-            base = ir.Constant(vector, [128.0] * width)  # whose unit in the last place is 2^-16
             low, high = (builder.bitcast(one, halves) for one in (args[0], base))
             order = [k + 2 * width * (k % 2) for k in range(2 * width)]
             places = ir.Constant(ir.VectorType(INT32, 2 * width), order)
             fraction = builder.bitcast(builder.shuffle_vector(low, high, places), vector)
             fraction = builder.fsub(fraction, base)
-            off = constant(FIXED_EXP2[-1])
-            for coefficient in FIXED_EXP2[-2::-1]:
+            off = coefficients.pop()
+            while coefficients:
                 product = builder.fmul(off, fraction, flags=FASTMATH)
-                off = builder.fadd(product, constant(coefficient), flags=FASTMATH)
-            exponent = builder.shl(builder.bitcast(args[0], integers), integer(7))
+                off = builder.fadd(product, coefficients.pop(), flags=FASTMATH)
+            exponent = ir.Constant(integers, [7] * width)
+            exponent = builder.shl(builder.bitcast(args[0], integers), exponent)
             return builder.bitcast(builder.sub(exponent, builder.bitcast(off, integers)), vector)
 
-        return lanes(lanes), codegen
+        return lanes(lanes, constants), codegen
 
     @intrinsic(prefer_literal=True)
     def registers(typingctx: Any, count: Any) -> Any:
@@ -372,6 +391,7 @@ def simd(width: int) -> SimpleNamespace:
         sqrt=sqrt,
         exp2=exp2,
         fixed_exp2=fixed_exp2,
+        fixed_exp2_constants=fixed_exp2_constants,
         where_at_most=where_at_most,
         shift=shift,
         add_bits=on_bits("add"),
