@@ -52,6 +52,27 @@ def test_little_noise_beside_edges_of_full_range(aggregate, patch):
     assert np.abs(fast - slow).max() < TOLERANCE
 
 
+@pytest.mark.parametrize("aggregate", [False, True])
+def test_caps_change_nothing_where_sums_cannot_overflow(aggregate, monkeypatch):
+    image = noisy(checkers(70, 90, 3, period=13), 5 / 255)
+    options = {"patch": (7, 7), "radius": (5, 5), "aggregate": aggregate}
+    results = []
+    for capped in (False, True):
+        monkeypatch.setattr(cpu, "_needs_cap", lambda *_, capped=capped: capped)
+        results.append(nlm(image, image, 5 / 255, 0.5, **options))
+    assert np.array_equal(*results)
+
+
+def test_sums_are_capped_where_they_might_overflow():
+    image = noisy(checkers(60, 60), 2 / 255)
+    image[30, 30] = 1e3
+    fast, slow = both(image, 2 / 255, 0.5, (7, 7), (5, 5), False)
+    away = np.ones(image.shape[:2], bool)
+    away[30, 30] = False
+    assert np.abs(fast - slow)[away].max() < TOLERANCE
+    assert fast[30, 30] == pytest.approx(1e3)
+
+
 def test_guide_gives_weights_and_values_come_from_the_picture():
     guide = noisy(checkers(70, 60, 3), 0.05)
     values = noisy(checkers(70, 60, 1), 0.1, seed=5)

@@ -38,7 +38,7 @@ SELF_FLOOR = 1e-2
 SELF_WEIGHT = 1.0
 """Weight of a pixel for itself in the pixelwise form."""
 STRETCH = 32
-"""Columns of a row that the kernel goes through together."""
+"""Columns of a row whose weights the kernel computes before it uses them."""
 BAND = 64
 """Rows whose channels are mixed at once."""
 PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
@@ -271,6 +271,7 @@ def _kernel(
         "cpu_nlm",
         "average",
         group=group,
+        stretch=STRETCH,
         form=form,
         coarse=coarse,
         capped=int(capped),
@@ -281,10 +282,11 @@ def _kernel(
 
 
 def _needs_cap(features: Picture, numbers: tuple[float, ...], pixels: int) -> bool:
-    """Whether sums of squared differences might overflow."""
+    """Whether the bits by which `unit` grows might add up to more than 31 in a patch."""
     factor, unit = numbers[3], numbers[4]
     largest = features.shape[2] * (factor * float(np.ptp(features))) ** 2
-    return not pixels * (1 + math.log2(1 + largest / unit)) * 2**23 < 2**30
+    octaves = math.log2(1 + largest / unit) + 0.1  # 2^23 for each, but that mantissas are linear
+    return not pixels * octaves < 2**31 / 2**23
 
 
 def weight_numbers(

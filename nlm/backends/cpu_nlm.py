@@ -6,15 +6,17 @@ tile. A tile is stored with a halo of `margin` pixels on each side at vector ind
 
 - Pairs are symmetric: the weight of (i, j = i + offset) is computed once, for half of the offsets,
   and used for both pixels.
-- `GROUP` neighbouring offsets in x are taken together. What they give to i is summed in registers,
-  and so is what they give to j, in a chain of sums that moves along with x.
+- `GROUP` neighbouring offsets in x are taken together: what they give to a pixel as i, and what
+  to one as j, is summed in registers before it is added to the pixel's sums.
 - Patch distances are box sums of squared differences, kept up recursively in y (one sum per
   column) and in x. Pixels are scaled so that a sum is an exponent of 2. Squared differences are
-  capped where the weight is zero anyhow, and summed as integers of 23 bits: those that appear in
-  the mantissa when `unit` is added. So every sum is exact: nothing drifts, and what a tile computes
-  does not depend on where it begins.
-- A row of pairs is gone through twice, for the exponents and for what is done with the weights, so
-  that both loops find their variables in registers.
+  summed as integers: the bits by which `unit` grows when they are added. So every sum is exact:
+  nothing drifts, and what a tile computes does not depend on where it begins. Where differences
+  are so large that sums of these bits might overflow, they are capped: the weight is zero anyhow.
+- A row of pairs is gone through in stretches of `STRETCH` columns, whose weights stay in the cache.
+  Each takes two loops, for the exponents and for what is done with the weights, so that both find
+  their variables in registers. In the second, the weights of one column are computed between the
+  sums of the column before: neither waits for the other's results.
 - Patchwise aggregation visits all pairs twice: first for each patch's sum of weights and its
   largest, which becomes its weight for itself; then every weight, divided by the roots of both
   patches' sums (Milanfar, doi:10.1137/120875843), is box-summed over the patch, since it counts
@@ -36,9 +38,6 @@ and the weight of the patch for itself as a share of that sum (two values). Patc
 over all patches that cover a pixel, from these.
 """
 
-STRETCH = 32
-"""Columns of a row that are gone through together, so that their weights stay in the cache."""
-
 
 def build(name: str, **constants: int) -> tuple[Callable, types.Type]:
     assert name == "average"
@@ -48,6 +47,7 @@ def build(name: str, **constants: int) -> tuple[Callable, types.Type]:
 def average_kernel(
     width: int,
     group: int,
+    stretch: int,
     form: int,
     coarse: int,
     capped: int,
@@ -56,7 +56,7 @@ def average_kernel(
     guided: int,
 ) -> tuple[Callable, types.Type]:
     """The kernel for pictures with so many channels; guided: the values are another picture."""
-    WIDTH, GROUP, FORM, COARSE = width, group, form, coarse
+    WIDTH, GROUP, STRETCH, FORM, COARSE = width, group, stretch, form, coarse
     FEATURES, VALUES = features, values
     GUIDED, CAPPED = bool(guided), bool(capped)
     KEEP = FEATURES > 1  # squared differences, for when their row leaves the patch
@@ -103,7 +103,7 @@ def average_kernel(
 
     @inline
     def difference(pixel, features, plane, j, unit, cap):
-        """Squared difference of two pixels over all channels, capped, plus `unit`."""
+        """Squared difference of two pixels over all channels, plus `unit`."""
         d = pixel[0] - load(features, j)
         s = d * d + unit
         for c in range(1, FEATURES):
@@ -163,8 +163,8 @@ def average_kernel(
             for g in range(GROUP):
                 s = move_column(
                     features, squares, slot, columns, plane, leaving, entering,
-                    leave + x + to_j, enter + x + to_j, x, g, unit, cap
-                )
+                    leave + x + to_j, enter + x + to_j, x, g, unit, cap,
+                )  # fmt: skip
                 box[g] = sub_bits(box[g], s)
 
     @inline
@@ -183,8 +183,8 @@ def average_kernel(
             for g in range(GROUP):
                 s = move_column(
                     features, squares, slot, columns, plane, leaving, entering,
-                    leave + last + to_j, enter + last + to_j, last, g, unit, cap
-                )
+                    leave + last + to_j, enter + last + to_j, last, g, unit, cap,
+                )  # fmt: skip
                 s = sub_bits(box[g], s)
                 store(weights, CARRY + x * GROUP + g, s)
                 box[g] = add_bits(s, load(columns, first * GROUP + g))

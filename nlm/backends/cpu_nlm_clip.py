@@ -56,6 +56,7 @@ def average(
     load, store, splat = ops.load_from, ops.store_from, ops.splat
     registers, minimum, maximum = ops.registers, ops.minimum, ops.maximum
     to_bits, fixed_exp2 = ops.to_bits, ops.fixed_exp2
+    fixed_exp2_constants = ops.fixed_exp2_constants
     ZERO, ONE = np.float32(0), np.float32(1)
     HIGHEST = np.float32(EXP2_OFFSET * 2**16)
     LOWEST = np.float32((EXP2_OFFSET - 40) * 2**16)  # a weight of 2^-40
@@ -63,9 +64,9 @@ def average(
     inline = njit(error_model="numpy")
 
     @inline
-    def weight(exponent):
+    def weight(exponent, constants):
         exponent = maximum(minimum(exponent, splat(HIGHEST)), splat(LOWEST))
-        return fixed_exp2(to_bits(exponent))
+        return fixed_exp2(to_bits(exponent), constants)
 
     @inline
     def fill(array, count, value):
@@ -116,7 +117,7 @@ def average(
 
     @inline
     def weigh(
-        ring, r, row_size, weights, i, mass, largest, patch, length, scale, starts
+        ring, r, row_size, weights, i, mass, largest, patch, length, scale, starts, constants
     ):  # fmt: skip
         """Sum a row of patches over their height, as weights; keep each one's sum and largest."""
         for x in range(0, length, WIDTH):
@@ -125,7 +126,7 @@ def average(
                 s = load(ring, r + g * length + x)
                 for a in range(1, CELLS):
                     s = s + load(ring, r + a * row_size + g * length + x)
-                w = weight(s * scale + load(starts, g * WIDTH))
+                w = weight(s * scale + load(starts, g * WIDTH), constants)
                 total = total + w
                 most = maximum(most, w)
                 store(weights, i + g * length + x, w)
@@ -215,6 +216,7 @@ def average(
         set_size = GROUP * length  # of the offsets of a group
         row_size = side * groups * set_size
         scale, start, zero, never = splat(scale_), splat(start_), splat(ZERO), splat(LOWEST)
+        constants = fixed_exp2_constants(scale_ * ZERO)
 
         for tile in range(tiles):
             top, left = corners[2 * tile], corners[2 * tile + 1]
@@ -254,7 +256,7 @@ def average(
                             weigh(
                                 ring, k, row_size, weights,
                                 (frame * patch_rows + patch) * row_size + k,
-                                mass, largest, patch * length, length, scale, starts,
+                                mass, largest, patch * length, length, scale, starts, constants,
                             )  # fmt: skip
 
             for k in range(0, patch_rows * length, WIDTH):
