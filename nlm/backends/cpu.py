@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,10 @@ from nlm.noise.colour import OPPONENT
 
 __all__ = ["Groups", "Part", "collaborate", "nlm", "nlm_colour"]
 
-TILE = (128, 128)
-"""Rows and columns of the tile of a lane; half the rows where there would be too few tiles."""
+LARGEST_TILE = 288
+"""Most rows and columns of the tile of a lane."""
+PARTS = 12
+"""How many ways of dividing a side of the picture are compared."""
 GROUPS = (7, 3)
 """How many neighbouring offsets may be taken together: what leaves the fewest idle."""
 CUTOFF = 28.0
@@ -228,8 +231,9 @@ def _average(
     height, width = features.shape[:2]
     guided = form != PATCH_SUMS and values is not features
     coarse = int(math.log2(numbers[4] / FINE))
-    tile = Tile(*tile_shape(height, width), radius, half, form)
-    capped = _needs_cap(features, numbers, (2 * half[0] + 1) * (2 * half[1] + 1))
+    patch = (2 * half[0] + 1, 2 * half[1] + 1)
+    tile = Tile(*tile_shape(height, width, patch, radius), radius, half, form)
+    capped = _needs_cap(features, numbers, patch[0] * patch[1])
     run = _kernel(form, tile.group, coarse, capped, features.shape[2], channels, guided)
     row_of = reflected(height, tile.rows, tile.margin[0]) * width
     column_of = reflected(width, tile.cols, tile.margin[1])
@@ -256,12 +260,29 @@ def _average(
     return out
 
 
-def tile_shape(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the tiles of a picture."""
-    rows, cols = TILE
-    if -(-height // rows) * -(-width // cols) < simd_width() * available_threads():
-        rows //= 2
-    return min(rows, height), min(cols, width)
+def tile_shape(
+    height: int, width: int, patch: tuple[int, int], radius: tuple[int, int]
+) -> tuple[int, int]:
+    """Rows and columns of the tiles that take the least time.
+
+    A tile costs time for its pixels and for some round them: those within about half the reach of
+    the search and a patch. All lanes of all threads take as long as the busiest.
+    """
+    around = [size + reach / 2 for size, reach in zip(patch, radius, strict=True)]
+    workers = simd_width() * available_threads()
+
+    def time(shape: tuple[int, int]) -> float:
+        rows, cols = shape
+        tiles = -(-height // rows) * -(-width // cols)
+        return -(-tiles // workers) * (rows + around[0]) * (cols + around[1])
+
+    return min(product(_divided(height), _divided(width)), key=time)
+
+
+def _divided(size: int) -> list[int]:
+    """Ways of cutting a side into equal parts, the largest part first."""
+    fewest = -(-size // LARGEST_TILE)
+    return [-(-size // parts) for parts in range(fewest, min(fewest + PARTS, size + 1))]
 
 
 def _kernel(
