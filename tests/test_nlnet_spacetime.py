@@ -23,8 +23,9 @@ from nlm.sliding import sliding
 from tests.clips import texture as moving_texture
 from tests.conftest import checkers, noisy
 from tests.naive import non_local_block
+from tests.networks import random_weights
 from tests.test_clip_kernel import texture
-from tests.test_nlnet import as_map, as_picture, random_weights
+from tests.test_nlnet import as_map, as_picture
 
 SIGMA = 0.1
 CONFIG = ModelConfig(

@@ -18,6 +18,7 @@ from nlm.learned.config import ModelConfig
 from nlm.learned.data import load_pictures, reduced
 from nlm.learned.train_config import TrainConfig, from_settings
 from tests.conftest import checkers, noisy
+from tests.networks import random_weights
 
 TINY = ModelConfig(widths=(16, 16), blocks=(1, 1), blocks_up=(1,), nonlocal_radius=(0, 0))
 SETTINGS = [f"{name}={json.dumps(value)}" for name, value in TINY.to_dict().items()
@@ -408,7 +409,6 @@ class TestOwnWeights:
 
     def test_the_halo_is_that_of_the_weights(self, tmp_path):
         from nlm import registry
-        from tests.test_nlnet import random_weights
 
         wide = replace(TINY, nonlocal_radius=(12, 0))
         arrays = random_weights(wide)
@@ -420,8 +420,6 @@ class TestOwnWeights:
         assert registry.parameters("nlnet", None, {}).halo[1] >= shipped.halo
 
     def test_weights_for_colour_do_not_take_gray(self, tmp_path):
-        from tests.test_nlnet import random_weights
-
         config = replace(TINY, channels=3)
         arrays = random_weights(config)
         meta = {"format": 1, "model": config.to_dict(), "sha256": weights.digest(arrays)}

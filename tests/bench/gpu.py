@@ -41,6 +41,7 @@ from nlm.learned import weights
 from nlm.learned.config import ModelConfig
 from nlm.learned.model import NlNet
 from tests import compiled_ahead
+from tests.networks import random_weights
 
 SIGMA = 20 / 255
 INSTRUCTIONS = 17
@@ -350,18 +351,10 @@ def on_torch_stream(run: Callable[[], object]) -> Callable[[], object]:
 PLAIN = ModelConfig(channels=3, widths=(48, 64, 96), blocks=(1, 2, 2), blocks_up=(2, 1))
 
 
-def random_weights(config: ModelConfig) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(1)
-    return {
-        name: (0.5 * rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-        for name, shape in config.shapes().items()
-    }
-
-
 def networks(bench: Bench) -> Iterator[tuple[str, ModelConfig, dict[str, np.ndarray]]]:
     config, arrays, _ = weights.load(bench.options.weights)
     yield "nlnet", config, {name: np.float32(array) for name, array in arrays.items()}
-    yield "plain network of 48, 64, 96 channels", PLAIN, random_weights(PLAIN)
+    yield "plain network of 48, 64, 96 channels", PLAIN, random_weights(PLAIN, seed=1, gain=0.5)
 
 
 def forward(network: NlNet, picture: Any, level: Any) -> Any:
