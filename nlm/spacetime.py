@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.backends import NO_ROOM_IN_TIME, Backend
+from nlm.backends import Backend, fallback
 from nlm.backends.cpu_clip import Geometry
-from nlm.errors import FileError
 from nlm.noise import estimate
 from nlm.noise.colour import OPPONENT
+from nlm.resuming import as_memory_allows_in_time
 from nlm.sliding import sliding
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,13 @@ def denoise(
         return
     rgb = len(first) == 1 and first[0].shape[2] == 3
     levels = _luma_chroma_levels(first[0], sigmas[0]) if rgb else sigmas
-    yield from _averaged(first, frames, levels, search, backend, rgb)
+
+    def averaged(frames: Iterable[Planes], place: Backend) -> Iterator[Planes]:
+        return _averaged(iter(frames), levels, search, place, rgb)
+
+    yield from as_memory_allows_in_time(
+        averaged, chain([first], frames), search.temporal_radius, backend, fallback(backend)
+    )
 
 
 def _luma_chroma_levels(rgb: Picture, sigma: float) -> tuple[float, ...]:
@@ -100,8 +106,7 @@ def _luma_chroma_levels(rgb: Picture, sigma: float) -> tuple[float, ...]:
 
 
 def _averaged(
-    first: Planes,
-    rest: Iterator[Planes],
+    frames: Iterator[Planes],
     sigmas: Sequence[float],
     search: Search,
     backend: Backend,
@@ -109,6 +114,7 @@ def _averaged(
 ) -> Iterator[Planes]:
     reach = search.temporal_radius
     slots = 2 * reach + 1
+    first = next(frames)
     shapes = [(*first[0].shape[:2], 1)] * 3 if rgb else [plane.shape for plane in first]
     place, layers = _place_for(shapes, sigmas, search, backend)
     transfer = place.clip.Transfer()
@@ -129,7 +135,7 @@ def _averaged(
 
     waiting: deque[Callable[[], Planes]] = deque()
     try:
-        for number, near in sliding(chain([first], rest), reach, take):
+        for number, near in sliding(chain([first], frames), reach, take):
             order = sorted(near, key=lambda other: abs(other - number))
             places = [other % slots for other in order]
             waiting.append(fetched(tuple(layer.denoised(places) for layer in layers)))
@@ -137,8 +143,6 @@ def _averaged(
                 yield waiting.popleft()()
         while waiting:
             yield waiting.popleft()()
-    except place.out_of_memory as error:
-        raise FileError(NO_ROOM_IN_TIME) from error
     finally:  # copies under way end before their memory does, also where nobody wants them
         for wait in waiting:
             wait()

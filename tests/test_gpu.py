@@ -174,11 +174,7 @@ class TestLayers:
         config = ModelConfig(
             widths=(8, 16), blocks=(0, 0), blocks_up=(0,), nonlocal_radius=(2, 0), nonlocal_width=5
         )
-        rng = np.random.default_rng(1)
-        arrays = {
-            name: (rng.normal(size=shape) * 0.6 / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-            for name, shape in config.shapes().items()
-        }
+        arrays = random_weights(config, seed=1, gain=0.6)
         frames = [noisy(checkers(30, 37), SIGMA, k) for k in range(4)]
         one, other, alone = (
             np.stack(
