@@ -81,6 +81,15 @@ class NlnetParams(Params):
             return [network_of(self.weights).config]
         return [network_for(channels).config for channels in (1, 3)]
 
+    @property
+    def comes_with_nlm(self) -> tuple[str, ...]:
+        from nlm.learned import weights
+
+        if self.weights is not None:
+            return ()
+        files = filter(None, map(weights.shipped, (1, 3)))
+        return tuple(weights.load(path)[2]["sha256"] for path in files)
+
     def working_memory(self, channels: int) -> float:
         """At half the picture's size, some maps of the first level's features live at once."""
         features = max(config.widths[0] + config.inputs / 4 for config in self._networks)
