@@ -12,9 +12,7 @@ import av
 import pytest
 
 from tests.clips import about, make_video, read_video, texture
-from tests.conftest import noisy
-
-MAIN = "from nlm_cli.main import main; main()"
+from tests.conftest import INTERRUPTIBLE, MAIN, noisy
 
 
 @pytest.fixture
@@ -128,7 +126,7 @@ class TestInterrupted:
         """
         long = tmp_path / "long.y4m"
         process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, "denoise", "-", "--format", "mkv", "-o",
+            [sys.executable, "-c", INTERRUPTIBLE, "denoise", "-", "--format", "mkv", "-o",
              str(tmp_path / "out.mkv"), "--sigma", "9", "--preset", "fast", *options],
             stdin=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
