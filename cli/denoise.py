@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def command(
     status = 0
     for source, target in zip(files, outputs, strict=True):
         progress = Progress(Path(source).name, quiet)
+        before = outputs_at(target)
         try:
             with progress:
                 result = denoise_file(
@@ -88,8 +90,8 @@ def command(
         except FileError as error:
             result = failed(source, target, settings, error)
         except KeyboardInterrupt:
-            if not settings.options.keep_partial:
-                raise
+            if not settings.options.keep_partial or outputs_at(target) == before:
+                raise  # nothing was done yet
             click.echo(f"nlm: interrupted; what was done is in {target}", err=True)
             return 130
         if result.status == "failed":
@@ -144,6 +146,18 @@ def plan_outputs(files: list[str], output: str | None, format: str | None) -> li
                 f"-o {output}: no folder can be made there ({error.strerror})"
             ) from None
     return outputs
+
+
+def outputs_at(target: str) -> dict[str, tuple[int, ...]]:
+    """The files of that name or pattern, and what changes when they are written again."""
+    from nlm.io.sequence import is_sequence, numbered
+
+    found: dict[str, tuple[int, ...]] = {}
+    for path in numbered(target).values() if is_sequence(target) else [target]:
+        with suppress(OSError):
+            about = os.stat(path)
+            found[path] = (about.st_ino, about.st_size, about.st_mtime_ns)
+    return found
 
 
 def is_folder(path: str) -> bool:

@@ -1,5 +1,6 @@
 """Denoising of arrays: what every face of nlm ends up calling."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,32 +126,41 @@ def apply(
     if volume and chosen.volume is not None:
         halo = halo and (halo[1], halo[1], halo[1])
         tile = tile or chosen.volume.tile
-    tile = tile or backend.tile(chosen.tile)
     channels = pixels.shape[3]
 
-    def denoised(part: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    def denoised(
+        place: backends.Backend, part: NDArray[np.float32], sigma: float
+    ) -> NDArray[np.float32]:
         values = part[..., :channels]
         if sigma < SMALLEST_SIGMA:
             return values
         if volume and chosen.volume is not None:
-            return chosen.volume.apply(values, sigma, params, backend)
+            return chosen.volume.apply(values, sigma, params, place)
         if guide is not None and chosen.guided is not None:
             its = Guide(part[..., channels:], guide.sigma)
-            return chosen.guided(values, sigma, params, backend, its)
-        return chosen.apply(values, sigma, params, backend)
+            return chosen.guided(values, sigma, params, place, its)
+        return chosen.apply(values, sigma, params, place)
 
     work = even.forward(pixels) if even else pixels
     if guide is not None:  # it goes through the same tiles
         work = np.concatenate([work, guide.frames], axis=3)
     level = even.sigma if even else noise.sigma
 
-    def by_tiles_of(side: int | None) -> NDArray[np.float32]:
+    def by_tiles_on(place: backends.Backend, side: int | None) -> NDArray[np.float32]:
+        run = partial(denoised, place)
         if noise.sigma_map is not None:
             sigma_map = noise.sigma_map.reshape(-1, *pixels.shape[1:3])
-            return by_levels(denoised, work, sigma_map, halo, side, chosen.align)
-        return by_tiles(lambda part: denoised(part, level), work, halo, side, chosen.align)
+            return by_levels(run, work, sigma_map, halo, side, chosen.align)
+        return by_tiles(lambda part: run(part, level), work, halo, side, chosen.align)
 
-    filtered = as_memory_allows(by_tiles_of, tile, max(pixels.shape[1:3]), backend.out_of_memory)
+    cpu = backends.fallback(backend, params)
+    filtered = as_memory_allows(
+        partial(by_tiles_on, backend),
+        tile or backend.tile(chosen.tile),
+        max(pixels.shape[1:3]),
+        backend.out_of_memory,
+        None if cpu is None else partial(by_tiles_on, cpu, tile or chosen.tile),
+    )
     return even.inverse(filtered) if even else filtered
 
 

@@ -61,6 +61,11 @@ class Params:
         """Bytes for each pixel that frames of a clip which wait for others take, as features."""
         return 0.0
 
+    @property
+    def comes_with_nlm(self) -> tuple[str, ...]:
+        """Digests of what is installed with nlm and decides on results, weights say."""
+        return ()
+
     def at(self, sigma: float) -> Self:
         """The same for a noise level: what was left to the filter is chosen."""
         return self

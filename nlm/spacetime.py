@@ -12,7 +12,7 @@ doi:10.5201/ipol.2011.bcm_nlm.
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.backends import NO_ROOM_IN_TIME, Backend
+from nlm.backends import Backend, fallback
 from nlm.backends.cpu_clip import Geometry
-from nlm.errors import FileError
-from nlm.noise import estimate, from_opponent, to_opponent
+from nlm.noise import estimate
+from nlm.noise.colour import OPPONENT
+from nlm.resuming import as_memory_allows_in_time
 from nlm.sliding import sliding
 
 log = logging.getLogger(__name__)
@@ -83,19 +84,15 @@ def denoise(
     first = next(frames, None)
     if first is None:
         return
-    clip = chain([first], frames)
-    if len(first) == 1 and first[0].shape[2] == 3:
-        apart = (_luma_chroma(rgb) for (rgb,) in clip)
-        levels = _luma_chroma_levels(first[0], sigmas[0])
-        for planes in _averaged(apart, levels, search, backend):
-            yield (from_opponent(np.concatenate(planes, axis=2)),)
-    else:
-        yield from _averaged(clip, sigmas, search, backend)
+    rgb = len(first) == 1 and first[0].shape[2] == 3
+    levels = _luma_chroma_levels(first[0], sigmas[0]) if rgb else sigmas
 
+    def averaged(frames: Iterable[Planes], place: Backend) -> Iterator[Planes]:
+        return _averaged(iter(frames), levels, search, place, rgb)
 
-def _luma_chroma(rgb: Picture) -> Planes:
-    opponent = to_opponent(rgb)
-    return tuple(opponent[..., c : c + 1] for c in range(3))
+    yield from as_memory_allows_in_time(
+        averaged, chain([first], frames), search.temporal_radius, backend, fallback(backend)
+    )
 
 
 def _luma_chroma_levels(rgb: Picture, sigma: float) -> tuple[float, ...]:
@@ -109,39 +106,59 @@ def _luma_chroma_levels(rgb: Picture, sigma: float) -> tuple[float, ...]:
 
 
 def _averaged(
-    frames: Iterable[Planes], sigmas: Sequence[float], search: Search, backend: Backend
+    frames: Iterator[Planes],
+    sigmas: Sequence[float],
+    search: Search,
+    backend: Backend,
+    rgb: bool,
 ) -> Iterator[Planes]:
     reach = search.temporal_radius
     slots = 2 * reach + 1
-    frames = iter(frames)
     first = next(frames)
-    place, layers = _place_for(first, sigmas, search, backend)
+    shapes = [(*first[0].shape[:2], 1)] * 3 if rgb else [plane.shape for plane in first]
+    place, layers = _place_for(shapes, sigmas, search, backend)
     transfer = place.clip.Transfer()
 
     def take(number: int, planes: Planes) -> None:
         brought = transfer.bring(planes)
+        if rgb:
+            brought = _luma_chroma(brought, place)
         for layer in layers:
             layer.put(number % slots, brought)
 
-    waiting: deque[Any] = deque()
+    def fetched(averages: tuple[Any, ...]) -> Callable[[], Planes]:
+        """What waits for a frame to come back."""
+        if rgb:
+            return transfer.fetch((_rgb(averages, place),))  # type: ignore[no-any-return]
+        wait = transfer.fetch(averages)
+        return lambda: _planes(wait(), layers)
+
+    waiting: deque[Callable[[], Planes]] = deque()
     try:
         for number, near in sliding(chain([first], frames), reach, take):
             order = sorted(near, key=lambda other: abs(other - number))
             places = [other % slots for other in order]
-            averages = tuple(layer.denoised(places) for layer in layers)
-            waiting.append(transfer.fetch(averages))
+            waiting.append(fetched(tuple(layer.denoised(places) for layer in layers)))
             while len(waiting) > transfer.ahead:
-                yield _planes(waiting.popleft()(), layers)
+                yield waiting.popleft()()
         while waiting:
-            yield _planes(waiting.popleft()(), layers)
-    except place.out_of_memory as error:
-        raise FileError(NO_ROOM_IN_TIME) from error
+            yield waiting.popleft()()
     finally:  # copies under way end before their memory does, also where nobody wants them
         for wait in waiting:
             wait()
 
 
-def _planes(averages: "Planes", layers: "list[_Layer]") -> Planes:
+def _luma_chroma(planes: tuple[Any, ...], place: Backend) -> tuple[Any, ...]:
+    """Luma and two planes of chroma, from one of RGB, where that lies."""
+    return tuple(place.kernels.mixed(planes, OPPONENT[c : c + 1], place.for_each) for c in range(3))
+
+
+def _rgb(averages: tuple[Any, ...], place: Backend) -> Any:
+    """The inverse: of luma (Y, X, 1) and chroma (Y, X, 2)."""
+    return place.kernels.mixed(averages, OPPONENT.T, place.for_each)
+
+
+def _planes(averages: Planes, layers: "list[_Layer]") -> Planes:
     """One array for each plane of a frame, from those of the layers."""
     return tuple(
         part
@@ -185,42 +202,42 @@ class _Layer:
 
 
 def _place_for(
-    planes: Planes, sigmas: Sequence[float], search: Search, backend: Backend
+    shapes: Sequence[tuple[int, ...]], sigmas: Sequence[float], search: Search, backend: Backend
 ) -> "tuple[Backend, list[_Layer]]":
     """The backend, or the CPU where that has no room, and the layers there."""
     try:
-        layers = _layers(planes, sigmas, search, backend)
+        layers = _layers(shapes, sigmas, search, backend)
     except backend.out_of_memory:
         log.info("the GPU's memory is too small for these frames: they go to the CPU")
         layers = None
     if layers is None:
         backend = replace(backend, name="cpu")
-        layers = _layers(planes, sigmas, search, backend) or []
+        layers = _layers(shapes, sigmas, search, backend) or []
     return backend, layers
 
 
 def _layers(
-    planes: Planes, sigmas: Sequence[float], search: Search, backend: Backend
+    shapes: Sequence[tuple[int, ...]], sigmas: Sequence[float], search: Search, backend: Backend
 ) -> "list[_Layer] | None":
     slots = 2 * search.temporal_radius + 1
 
     def layer(which: slice, guide: bool, radius: int, strength: float) -> _Layer:
-        own = planes[which]
-        values = sum(plane.shape[2] for plane in own)
+        own = shapes[which]
+        values = sum(channels for *_, channels in own)
         levels = [
             sigma
-            for plane, sigma in zip(own, sigmas[which], strict=True)
-            for _ in range(plane.shape[2])
+            for (*_, channels), sigma in zip(own, sigmas[which], strict=True)
+            for _ in range(channels)
         ]
         if guide:
             levels.insert(0, sigmas[0])
-        height, width = own[0].shape[:2]
+        height, width = own[0][:2]
         geometry = Geometry(height, width, values + guide, values, search.patch_size, radius, slots)
         clip = backend.clip.clip_of(geometry, levels, backend.for_each)
         return _Layer(clip, guide, which, strength, backend)
 
     layers = [layer(slice(0, 1), False, search.search_radius, search.strength)]
-    if len(planes) > 1:
+    if len(shapes) > 1:
         strength = search.strength_chroma
         layers.append(layer(slice(1, None), True, search.search_radius + 1, strength))
     return None if any(one.clip is None for one in layers) else layers

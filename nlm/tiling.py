@@ -95,6 +95,7 @@ def as_memory_allows(
     tile: int | None,
     longest: int,
     out_of_memory: tuple[type[Exception], ...],
+    otherwise: Callable[[], Frames] | None = None,
 ) -> Frames:
     """Run something that takes the side of its tiles, halving that as often as memory ends.
 
@@ -107,11 +108,13 @@ def as_memory_allows(
         The picture's longest side.
     out_of_memory : tuple of types
         The errors that tell the end of memory.
+    otherwise : callable, optional
+        Does the same elsewhere, where there is not even memory for the smallest tile.
 
     Raises
     ------
     FileError
-        If there is not even memory for the smallest tile.
+        If there is not, and nothing does.
     """
     while True:
         try:
@@ -119,9 +122,14 @@ def as_memory_allows(
         except out_of_memory as error:
             side = min(tile or longest, longest)
             tile = side // 2
-            if tile < SMALLEST:
+            if tile < SMALLEST and otherwise is None:
                 raise FileError(
                     f"the GPU's memory is too small for {side} x {side} pixels; free some of it "
                     "(see nvidia-smi), or use --backend cpu"
                 ) from error
-            log.info("the GPU's memory is full: going on with tiles of %d pixels", tile)
+        if tile < SMALLEST and otherwise is not None:
+            log.info(
+                "the GPU's memory is too small for %d x %d pixels: the CPU does it", side, side
+            )
+            return otherwise()
+        log.info("the GPU's memory is full: going on with tiles of %d pixels", tile)

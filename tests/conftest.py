@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
+MAIN = "from nlm_cli.main import main; main()"
+INTERRUPTIBLE = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {MAIN}"
+"""The same where what starts it ignores SIGINT, as a shell makes what runs in its background."""
 
 
 def checkers(rows: int, cols: int, channels: int = 1, period: int = 9) -> np.ndarray:
@@ -31,7 +34,7 @@ def run_nlm():
 
     def run(*arguments, stdin=None, cwd=None, env=None, check=None):
         done = subprocess.run(
-            [sys.executable, "-c", "from nlm_cli.main import main; main()", *map(str, arguments)],
+            [sys.executable, "-c", MAIN, *map(str, arguments)],
             input=stdin,
             capture_output=True,
             cwd=cwd,

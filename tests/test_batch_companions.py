@@ -11,6 +11,7 @@ from PIL import Image
 
 from nlm.batch import Folder, InProcess, Workers
 from nlm.batch.companions import Companions
+from nlm.batch.manifest import fingerprint
 from nlm.errors import FileError, UsageError
 from nlm.learned.weights import shipped
 from nlm.pipeline import denoise_file
@@ -232,6 +233,25 @@ class TestResume:
         assert statuses(do(src, dst, **how)) == "ok ok ok"
         assert not set(before.values()) & set(contents(dst).values())
 
+    def test_weights_that_come_with_nlm(self, src, dst, tmp_path, monkeypatch):
+        """What was made with those of another version is made again, and nothing else."""
+        how = {"method": "nlnet", "sigma": SIGMA}
+        assert statuses(do(src, dst, **how)) == "ok ok ok"
+        made = contents(dst)
+        assert statuses(do(src, dst, **how)) == "skipped skipped skipped"
+        by_hand = {"parameters": {"weights": str(shutil.copy(shipped(1), tmp_path / "own.npz"))}}
+        others = [Settings(), Settings(**how, **by_hand)]
+        before = [fingerprint(one) for one in others]
+        with np.load(shipped(1)) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        newer = {1: tmp_path / "newer.npz", 3: shipped(3)}
+        change_weights(newer[1], arrays)
+        monkeypatch.setattr("nlm.learned.weights.shipped", newer.get)
+        assert statuses(do(src, dst, **how)) == "ok ok ok"
+        assert statuses(do(src, dst, **how)) == "skipped skipped skipped"
+        assert not set(made.values()) & set(contents(dst).values())
+        assert [fingerprint(one) for one in others] == before
+
     def test_a_map_that_changes_meanwhile_fails_the_file(self, src, dst, tmp_path, monkeypatch):
         from nlm import pipeline
 
@@ -253,8 +273,6 @@ class TestResume:
         assert statuses(do(src, dst, sigma_map=str(levels))) == "ok ok skipped"
 
     def test_presets_of_volumes_are_told_apart(self):
-        from nlm.batch.manifest import fingerprint
-
         same = {"patch_size": 5, "search_radius": 4}
         one = Settings(stack="volume", preset="fast")
         other = Settings(stack="volume", parameters=same)

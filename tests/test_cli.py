@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, checkers, noisy
+from tests.conftest import INTERRUPTIBLE, MAIN, ROOT, checkers, noisy
 
 NOISY = ROOT / "sample_images" / "chelsea_noisy.png"
-MAIN = "from nlm_cli.main import main; main()"
 
 
 @pytest.fixture
@@ -207,9 +206,7 @@ def test_interrupt_leaves_nothing_behind(tmp_path):
     )
     arguments = ["denoise", str(big), "--sigma", "30", "--search-radius", "30"]
     child = subprocess.Popen(
-        [sys.executable, "-c", MAIN, *arguments],
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        [sys.executable, "-c", INTERRUPTIBLE, *arguments], stderr=subprocess.PIPE
     )
     while not any(p.name != "big.png" for p in tmp_path.iterdir()):
         assert child.poll() is None

@@ -19,6 +19,7 @@ from nlm.learned.model import NlNet
 from tests import compiled_ahead, naive
 from tests.conftest import checkers, noisy
 from tests.cuda.host import HostDevice
+from tests.networks import random_weights
 
 SIGMA = 20 / 255
 TOLERANCE = 1e-5
@@ -113,14 +114,6 @@ class TestClassicalKernel:
         assert "runs on the CPU" in caplog.text
 
 
-def random_weights(config):
-    rng = np.random.default_rng(1)
-    return {
-        name: (rng.normal(size=shape) * 0.3 / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-        for name, shape in config.shapes().items()
-    }
-
-
 def feature_map(picture):
     return gpu_layers.FeatureMap(picture)
 
@@ -165,7 +158,7 @@ class TestLayers:
             channels=channels, widths=(8, 16), blocks=(1, 1), blocks_up=(1,),
             nonlocal_radius=(0, radius), repeats=2,
         )  # fmt: skip
-        arrays = random_weights(config)
+        arrays = random_weights(config, seed=1, gain=0.3)
         picture = noisy(checkers(30, 37, channels), SIGMA)
         one, other = (
             NlNet(config, arrays).on(backends.choose(name)).denoise(picture, SIGMA, for_each)
@@ -181,11 +174,7 @@ class TestLayers:
         config = ModelConfig(
             widths=(8, 16), blocks=(0, 0), blocks_up=(0,), nonlocal_radius=(2, 0), nonlocal_width=5
         )
-        rng = np.random.default_rng(1)
-        arrays = {
-            name: (rng.normal(size=shape) * 0.6 / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-            for name, shape in config.shapes().items()
-        }
+        arrays = random_weights(config, seed=1, gain=0.6)
         frames = [noisy(checkers(30, 37), SIGMA, k) for k in range(4)]
         one, other, alone = (
             np.stack(
@@ -207,7 +196,7 @@ class TestHalfPrecision:
     def test_network_differs_little(self, card):
         card.tensor_cores = True
         config = ModelConfig(widths=(8,), blocks=(1,), blocks_up=(), nonlocal_radius=(0,))
-        network = NlNet(config, random_weights(config))
+        network = NlNet(config, random_weights(config, seed=1, gain=0.3))
         picture = noisy(checkers(30, 37), SIGMA)
         gpu = backends.choose("gpu")
         exact, half = (
@@ -532,7 +521,7 @@ class TestParity:
             nonlocal_radius=(0, 8, 3), pairwise=pairwise,
         )  # fmt: skip
         picture = noisy(checkers(150, 190, 3), SIGMA)
-        network = NlNet(config, random_weights(config))
+        network = NlNet(config, random_weights(config, seed=1, gain=0.3))
         check_parity(
             *(
                 network.on(backends.choose(name)).denoise(picture, SIGMA, for_each)

@@ -71,6 +71,21 @@ def test_clip_with_chroma_equals_the_cpus(card, count):
 
 
 @needs_fibres
+def test_colours_are_taken_apart_on_the_card(card):
+    """Frames go there and back as RGB, once."""
+    frames = [(frame,) for frame in moving(37, 51, 3, 3)]
+    search = spacetime.Search(9, 1, 1, 0.6, 0.8)
+    ours, theirs = (
+        list(spacetime.denoise(frames, (SIGMA,), search, backends.choose(name)))
+        for name in ("gpu", "cpu")
+    )
+    assert np.abs(np.array(ours) - np.array(theirs)).max() < 1e-5
+    events = [one[0] for one in card.launched]
+    assert events.count("mix.cu") == len(frames) * (3 + 1)
+    assert events.count("fetch") == len(frames)
+
+
+@needs_fibres
 def test_copies_go_on_beside_computing(card):
     """A result is waited for only when the next frame's copy back was asked for."""
     frames = [(frame,) for frame in moving(20, 30, 4)]

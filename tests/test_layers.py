@@ -27,6 +27,7 @@ LAYERS = [  # each may import from its own row and those below
         "nlm.metrics",
         "nlm.backends",
         "nlm.attention",
+        "nlm.resuming",
     },
     {"nlm.scenes", "nlm.overlap", "nlm.sliding"},
     {"nlm.frames", "nlm.params"},

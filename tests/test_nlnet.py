@@ -18,6 +18,7 @@ from nlm.learned.model import NlNet, network_for
 from nlm.tiling import by_tiles
 from tests import naive
 from tests.conftest import checkers, noisy
+from tests.networks import random_weights
 
 SMALL = ModelConfig(widths=(20, 24), blocks=(1, 1), blocks_up=(1,), nonlocal_radius=(0, 0))
 
@@ -37,14 +38,6 @@ def changes(config):
     """What sets a configuration apart from `SMALL`."""
     own, small = asdict(config), asdict(SMALL)
     return {name: value for name, value in own.items() if value != small[name]}
-
-
-def random_weights(config, seed=0):
-    rng = np.random.default_rng(seed)
-    return {
-        name: (rng.normal(size=shape) * 0.2 / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
-        for name, shape in config.shapes().items()
-    }
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,6 +1,5 @@
 """The learned filter in space and time: its block against a slow twin, and clips through it."""
 
-import json
 from dataclasses import replace
 from functools import partial
 
@@ -20,11 +19,13 @@ from nlm.learned.config import ModelConfig
 from nlm.learned.model import NlNet
 from nlm.noise import Plan
 from nlm.sliding import sliding
+from tests import networks
 from tests.clips import texture as moving_texture
 from tests.conftest import checkers, noisy
 from tests.naive import non_local_block
+from tests.networks import random_weights
 from tests.test_clip_kernel import texture
-from tests.test_nlnet import as_map, as_picture, random_weights
+from tests.test_nlnet import as_map, as_picture
 
 SIGMA = 0.1
 CONFIG = ModelConfig(
@@ -254,11 +255,7 @@ class TestWhatTimeBuys:
 def saved(tmp_path):
     def save(config, arrays=None):
         arrays = sharp_weights(config) if arrays is None else arrays
-        meta = {"format": 1, "model": config.to_dict(), "card": {}}
-        meta["sha256"] = weights.digest(arrays)
-        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.npz"
-        np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
-        return str(path)
+        return networks.saved(tmp_path / f"{len(list(tmp_path.iterdir()))}.npz", config, arrays)
 
     return save
 

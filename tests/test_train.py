@@ -17,7 +17,9 @@ from nlm.learned import weights
 from nlm.learned.config import ModelConfig
 from nlm.learned.data import load_pictures, reduced
 from nlm.learned.train_config import TrainConfig, from_settings
+from tests import networks
 from tests.conftest import checkers, noisy
+from tests.networks import random_weights
 
 TINY = ModelConfig(widths=(16, 16), blocks=(1, 1), blocks_up=(1,), nonlocal_radius=(0, 0))
 SETTINGS = [f"{name}={json.dumps(value)}" for name, value in TINY.to_dict().items()
@@ -408,26 +410,18 @@ class TestOwnWeights:
 
     def test_the_halo_is_that_of_the_weights(self, tmp_path):
         from nlm import registry
-        from tests.test_nlnet import random_weights
 
         wide = replace(TINY, nonlocal_radius=(12, 0))
-        arrays = random_weights(wide)
-        meta = {"format": 1, "model": wide.to_dict(), "sha256": weights.digest(arrays)}
-        np.savez(tmp_path / "wide.npz", meta=np.array(json.dumps(meta)), **arrays)
-        own = registry.parameters("nlnet", None, {"weights": str(tmp_path / "wide.npz")})
+        path = networks.saved(tmp_path / "wide.npz", wide, random_weights(wide))
+        own = registry.parameters("nlnet", None, {"weights": path})
         assert own.halo == (0, wide.halo, wide.halo)
         shipped = weights.load(weights.shipped(1))[0]
         assert registry.parameters("nlnet", None, {}).halo[1] >= shipped.halo
 
     def test_weights_for_colour_do_not_take_gray(self, tmp_path):
-        from tests.test_nlnet import random_weights
-
         config = replace(TINY, channels=3)
-        arrays = random_weights(config)
-        meta = {"format": 1, "model": config.to_dict(), "sha256": weights.digest(arrays)}
-        path = tmp_path / "rgb.npz"
-        np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
+        path = networks.saved(tmp_path / "rgb.npz", config, random_weights(config))
         image = np.random.default_rng(0).random((20, 24, 3)).astype(np.float32)
-        nlm.denoise(image, 0.1, "nlnet", channel_axis=-1, weights=str(path))
+        nlm.denoise(image, 0.1, "nlnet", channel_axis=-1, weights=path)
         with pytest.raises(FileError, match="for 3 channels and the picture has 1"):
-            nlm.denoise(image[..., 0], 0.1, "nlnet", weights=str(path))
+            nlm.denoise(image[..., 0], 0.1, "nlnet", weights=path)

@@ -12,9 +12,7 @@ import av
 import pytest
 
 from tests.clips import about, make_video, read_video, texture
-from tests.conftest import noisy
-
-MAIN = "from nlm_cli.main import main; main()"
+from tests.conftest import INTERRUPTIBLE, MAIN, noisy
 
 
 @pytest.fixture
@@ -118,25 +116,34 @@ def test_damage_is_told_and_what_there_is_is_written(run_nlm, tmp_path):
 
 
 class TestInterrupted:
-    def interrupt(self, tmp_path, *options):
+    PATIENCE = 600
+    """Seconds; kernels may have to be compiled first, by a busy machine."""
+
+    def interrupt(self, tmp_path, *options, frames=80, written=5000):
+        """Interrupt it when so much is written; the pipe stays open, so it never comes to an end.
+
+        Gives the exit code and what was said.
+        """
         long = tmp_path / "long.y4m"
         process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, "denoise", "-", "--format", "mkv", "-o",
+            [sys.executable, "-c", INTERRUPTIBLE, "denoise", "-", "--format", "mkv", "-o",
              str(tmp_path / "out.mkv"), "--sigma", "9", "--preset", "fast", *options],
             stdin=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        make_video(long, codec="rawvideo", clip=noisy(texture(96, 128, 80), 0.1), size=(128, 96))
-        process.stdin.write(long.read_bytes())
-        process.stdin.flush()
-        for _ in range(600):  # the pipe stays open: it waits for more
-            time.sleep(0.1)
-            if any(one.stat().st_size > 5000 for one in tmp_path.glob(".nlm-*")):
-                break
-        process.send_signal(signal.SIGINT)
-        process.stdin.close()
-        said = process.stderr.read()
-        process.stderr.close()
-        return process.wait(60), said
+        clip = noisy(texture(96, 128, frames), 0.1)
+        make_video(long, codec="rawvideo", clip=clip, size=(128, 96))
+        with process:
+            process.stdin.write(long.read_bytes())
+            process.stdin.flush()
+            until = time.monotonic() + self.PATIENCE
+            while not any(one.stat().st_size >= written for one in tmp_path.glob(".nlm-*")):
+                assert process.poll() is None, process.stderr.read()
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            process.stdin.close()
+            said = process.stderr.read()
+        return process.returncode, said
 
     def test_nothing_is_left(self, tmp_path):
         code, said = self.interrupt(tmp_path)
@@ -151,6 +158,12 @@ class TestInterrupted:
         assert b"what was done is in" in said
         assert len(read_video(tmp_path / "out.mkv")[0]) > 0
         assert not list(tmp_path.glob(".nlm-*"))
+
+    def test_keep_partial_before_there_is_anything(self, tmp_path):
+        code, said = self.interrupt(tmp_path, "--keep-partial", frames=2, written=0)
+        assert code == 130
+        assert b"unfinished outputs were removed" in said
+        assert {one.name for one in tmp_path.iterdir()} == {"long.y4m"}
 
 
 class TestBatch:

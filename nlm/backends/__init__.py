@@ -15,11 +15,6 @@ CHOICES = ("auto", "cpu", "gpu")
 TILE_OF_GPU = 4096
 """Side of the tiles that a GPU is given at least, in pixels; small ones keep it waiting."""
 
-NO_ROOM_IN_TIME = (
-    "the GPU's memory is too small for frames of this size that see each other; use "
-    "--temporal-radius 0, or --backend cpu"
-)
-
 
 @dataclass(frozen=True)
 class Backend:
@@ -35,12 +30,15 @@ class Backend:
         Told after each piece of work how many pieces there are in the call at hand.
     half : bool
         Networks may compute in half precision; on a GPU alone.
+    by_name : bool
+        It was asked for, not found by "auto".
     """
 
     name: str = "cpu"
     threads: int | None = None
     progress: Callable[[int], None] | None = None
     half: bool = False
+    by_name: bool = False
     _telling: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -127,6 +125,17 @@ def in_precision(backend: Backend, params: Any) -> Backend:
     return replace(backend, half=True)
 
 
+def fallback(backend: Backend, params: Any = None) -> Backend | None:
+    """The CPU, for what the GPU's memory is too small for.
+
+    None where it is used already, or where the GPU was asked for: by its name, or by half
+    precision.
+    """
+    if backend.name == "cpu" or backend.by_name or getattr(params, "half", False):
+        return None
+    return replace(backend, name="cpu")
+
+
 def choose(
     name: str = "auto",
     threads: int | None = None,
@@ -148,7 +157,7 @@ def choose(
 
         reason = gpu_device.missing()
         if reason is None:
-            return Backend("gpu", threads, progress)
+            return Backend("gpu", threads, progress, by_name=name == "gpu")
         if name == "gpu":
             raise UsageError(f"no GPU can be used: {reason}; or use: --backend cpu")
     return Backend("cpu", threads, progress)

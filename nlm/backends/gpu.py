@@ -181,8 +181,10 @@ def nlm_colour(
     return out
 
 
-def mixed(pictures: Sequence[Any], matrix: NDArray[np.floating]) -> Any:
-    """Linear combinations of the channels of one or two pictures on the card."""
+def mixed(
+    pictures: Sequence[Any], matrix: NDArray[np.floating], for_each: ForEach = for_each
+) -> Any:
+    """Linear combinations of the channels of one or two pictures on the card, see `cpu.mixed`."""
     device = gpu_device.device()
     first, last = pictures[0], pictures[-1]
     outputs, inputs = matrix.shape

@@ -1,6 +1,7 @@
 """Non-local means in space and time on the GPU: as in `cpu_clip.py`, frames lie on the card."""
 
 import logging
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -95,7 +96,7 @@ class Clip:
         out = self.device.xp.empty((one.height, one.width, one.values), np.float32)
         group = fitting(one, self.device)
         h2 = strength**2
-        log2_e = float(np.log2(np.e))
+        log2_e = math.log2(math.e)
         self.device.launch(
             "clip.cu", "average", constants(one, group), one.tiles[::-1],
             AVERAGING,

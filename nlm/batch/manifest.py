@@ -153,15 +153,18 @@ def _lines(path: str) -> Iterator[bytes]:
 
 
 def fingerprint(settings: Settings) -> str:
-    """A short name of everything in the settings that changes an output, but for files: these are
-    on record by their content.
+    """A short name of everything in the settings that changes an output, with the weights that come
+    with nlm; files of one's own are on record by their content.
     """
     values = {
         spec.name: getattr(settings, spec.name)
         for spec in fields(settings)
         if spec.name not in NO_MATTER
     }
-    about = json.dumps([values, *_parameters(settings)], default=_plain, sort_keys=True)
+    chosen = registry.parameters(settings.method, settings.preset, settings.parameters)
+    about = json.dumps(
+        [values, *_parameters(settings), *chosen.comes_with_nlm], default=_plain, sort_keys=True
+    )
     return hashlib.blake2b(about.encode(), digest_size=8).hexdigest()
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from nlm.backends import Backend
     from nlm.registry import Planes
+    from nlm.spacetime import Search
 
     Picture = NDArray[np.float32]
 
@@ -56,6 +57,7 @@ CLIP_STRENGTHS = {
 CLIP_STRONG = 25 / 255
 """Noise from here on is met with larger patches in clips."""
 CLIP_STRENGTH_CHROMA = 0.8
+RADIUS_IN_CLIPS = 2
 FAINT = 1 / 64
 """Noise of a guide below this share of the picture's is taken for this much."""
 SMALLEST = 16
@@ -136,23 +138,6 @@ class NlmParams(Params):
 class ClipParams(NlmParams):
     """The same for clips, where more patches are alike: they may be larger, the window smaller."""
 
-    patch_size: int | None = parameter(
-        None,
-        "Side of the patches; multiples of 3 are several times as fast. Left out, 9, and 15 for "
-        "strong noise.",
-        unit="pixels",
-        low=1,
-        high=31,
-        odd=True,
-    )
-    search_radius: int | None = parameter(
-        2,
-        "How far similar patches are searched for in every frame.",
-        unit="pixels",
-        low=1,
-        high=64,
-    )
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.refine or not self.aggregate:
@@ -162,16 +147,27 @@ class ClipParams(NlmParams):
                 "temporal radius 0"
             )
 
-    def at(self, sigma: float, colour: bool = False) -> Self:
+    def search(self, sigma: float) -> "Search":
+        """With what is left open decided for a noise level."""
         import numpy as np
+
+        from nlm.spacetime import Search
 
         small, large = CLIP_STRENGTHS
         patch_size = self.patch_size or (large if sigma >= CLIP_STRONG else small)
         found = [np.interp(255 * sigma, CLIP_LEVELS, row) for row in CLIP_STRENGTHS.values()]
         usual = float(np.interp(patch_size, list(CLIP_STRENGTHS), found))
         strength = self.strength or round(usual, 3)
-        chroma = self.strength_chroma or CLIP_STRENGTH_CHROMA * strength / usual
-        return replace(self, patch_size=patch_size, strength=strength, strength_chroma=chroma)
+        return Search(
+            patch_size=patch_size,
+            search_radius=self.search_radius or RADIUS_IN_CLIPS,
+            temporal_radius=self.temporal_radius,
+            strength=strength,
+            strength_chroma=self.strength_chroma or CLIP_STRENGTH_CHROMA * strength / usual,
+        )
+
+    def at(self, sigma: float, colour: bool = False) -> Self:
+        return replace(self, **vars(self.search(sigma)))
 
 
 def best_strength(patch_size: int, sigma: float) -> float:
@@ -223,15 +219,7 @@ def stream(
 ) -> "Iterator[Planes]":
     from nlm import spacetime
 
-    params = params.at(sigma[0])
-    search = spacetime.Search(
-        patch_size=params.patch_size or 9,
-        search_radius=params.search_radius or 2,
-        temporal_radius=params.temporal_radius,
-        strength=params.strength or 1,
-        strength_chroma=params.strength_chroma or 1,
-    )
-    return spacetime.denoise(frames, sigma, search, backend)
+    return spacetime.denoise(frames, sigma, params.search(sigma[0]), backend)
 
 
 def _denoised(

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nlm.errors import FileError
 from nlm.learned.config import MOST_LEVELS
 from nlm.limits import SMALLEST_SIGMA
 from nlm.params import Halo, Params, parameter
@@ -81,6 +80,15 @@ class NlnetParams(Params):
         if self.weights is not None:
             return [network_of(self.weights).config]
         return [network_for(channels).config for channels in (1, 3)]
+
+    @property
+    def comes_with_nlm(self) -> tuple[str, ...]:
+        from nlm.learned import weights
+
+        if self.weights is not None:
+            return ()
+        files = filter(None, map(weights.shipped, (1, 3)))
+        return tuple(weights.load(path)[2]["sha256"] for path in files)
 
     def working_memory(self, channels: int) -> float:
         """At half the picture's size, some maps of the first level's features live at once."""
@@ -161,32 +169,41 @@ def learned(
     """Every plane through the network, by itself; those without noise stay."""
     from itertools import chain, tee
 
-    from nlm.backends import NO_ROOM_IN_TIME, in_precision
+    from nlm.backends import fallback, in_precision
     from nlm.learned import spacetime
+    from nlm.resuming import as_memory_allows_in_time
 
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
         return
 
-    def plane_by_plane(index: int, source: "Iterator[Planes]") -> "Iterator[NDArray[np.float32]]":
+    def plane_by_plane(
+        index: int, source: "Iterator[Planes]", place: "Backend"
+    ) -> "Iterator[NDArray[np.float32]]":
         own = (planes[index] for planes in source)
         if levels[index] <= SMALLEST_SIGMA:
             return own
         return spacetime.denoise(
             own,
             levels[index],
-            _network(first[index], params).on(in_precision(backend, params)),
+            _network(first[index], params).on(place),
             params.temporal_radius,
-            backend.for_each,
+            place.for_each,
             CLIP_TILE,
         )
 
-    sources = tee(chain([first], frames), len(first))
-    try:
-        yield from zip(*(plane_by_plane(*one) for one in enumerate(sources)), strict=True)
-    except backend.out_of_memory as error:
-        raise FileError(NO_ROOM_IN_TIME) from error
+    def all_planes(frames: "Iterable[Planes]", place: "Backend") -> "Iterator[Planes]":
+        sources = tee(frames, len(first))
+        return zip(*(plane_by_plane(*one, place) for one in enumerate(sources)), strict=True)
+
+    yield from as_memory_allows_in_time(
+        all_planes,
+        chain([first], frames),
+        params.temporal_radius,
+        in_precision(backend, params),
+        fallback(backend, params),
+    )
 
 
 def _network(plane: "NDArray[np.float32]", params: NlnetParams) -> "NlNet":

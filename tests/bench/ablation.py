@@ -27,7 +27,8 @@ from nlm.learned.config import ModelConfig
 from nlm.learned.data import load_pictures, read_picture
 from nlm.learned.model import NlNet, network_of
 from nlm.learned.train_config import TrainConfig
-from tests.bench.repeats import DATA, ranked
+from tests.bench import needs
+from tests.bench.repeats import ranked
 
 VARIANTS = {
     "plain": ModelConfig(nonlocal_radius=(0, 0, 0)),
@@ -89,14 +90,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--start", type=Path)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, default=needs.DATA)
     parser.add_argument("--steps", type=int, default=12000)
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--variants", default="plain,block")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    folder = needs.folder(options.data / "BSDS500-val32")
+    needs.package("torch", "torch")
     nets = {name: trained(name, options) for name in options.variants.split(",")}
-    folder = options.data / "BSDS500-val32"
     names = [path.name for path in sorted(folder.iterdir())]
     pictures = load_pictures(folder, 1, 1, partial(print, file=sys.stderr))
     most = [names.index(path.name) for _, path in ranked(folder)[:REPEATING]]

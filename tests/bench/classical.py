@@ -29,10 +29,9 @@ from nlm import backends, registry
 from nlm.backends.compiled import machine, simd_width
 from nlm.frames import to_float
 from nlm.io import open_reader
-from tests.bench import peers
+from tests.bench import needs, peers
 
 SAMPLES = Path(__file__).parents[2] / "sample_images"
-DATA = Path(__file__).parents[3] / "shared" / "data"
 SIGMA = 25 / 255
 PARTS = ("speed", "growth", "memory", "error", "quality")
 Run = Callable[[], object]
@@ -210,7 +209,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas")
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, default=needs.DATA)
     parser.add_argument("--every", type=int, default=1, help="take every N-th picture of a set")
     parser.add_argument("--bm3d", action="store_true", help="BM3D, too: minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there, too")

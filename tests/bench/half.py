@@ -12,9 +12,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import nlm
 from nlm.learned import weights
+from tests.bench import needs
 from tests.bench.learned import twin_of
 
 
@@ -46,14 +48,14 @@ def denoised(network, noisy: np.ndarray, sigma: float, multiple: int) -> np.ndar
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/CBSD68"))
+    parser.add_argument("--data", type=Path, default=needs.DATA / "CBSD68")
     parser.add_argument("--sigmas", default="15,25,50")
     parser.add_argument("--every", type=int, default=4)
     parser.add_argument("--weights", type=Path, default=weights.shipped(3))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    from PIL import Image
-
+    needs.folder(options.data)
+    needs.package("torch", "torch")
     config, _, _ = weights.load(options.weights)
     multiple = config.multiple
     exact, halves = twin_of(options.weights), rounded(twin_of(options.weights))

@@ -7,7 +7,6 @@ numpy.random.default_rng(1000 * sigma + i).normal * sigma / 255. Levels are in 8
 """
 
 import argparse
-import sys
 import time
 import timeit
 import warnings
@@ -20,8 +19,8 @@ import numpy as np
 
 from nlm import backends, registry
 from nlm.noise import estimate, estimate_sigma
+from tests.bench import needs
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 LEVELS = (5, 10, 15, 25, 50, 75)
 FIXED = (2, 3, 4, 5, 6, 8, 10, 13, 16)
 CEILING = 70.0
@@ -141,12 +140,13 @@ def speed() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder that holds BSD68, CC60 ...")
+    parser.add_argument(
+        "--data", type=Path, default=needs.DATA, help="folder that holds BSD68, CC60 ..."
+    )
     parser.add_argument("--every", type=int, default=1, help="take every N-th picture")
     options = parser.parse_args()
-    missing = [name for name in ("BSD68", "CBSD68", "CC60") if not (options.data / name).is_dir()]
-    if missing:
-        sys.exit(f"{', '.join(missing)} not found in {options.data}; name the folder with --data")
+    for name in ("BSD68", "CBSD68", "CC60"):
+        needs.folder(options.data / name)
     warnings.simplefilter("error")
     speed()
     gray = list(pictures(options.data / "BSD68", options.every))

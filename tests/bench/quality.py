@@ -18,8 +18,7 @@ from nlm import compare
 from nlm.compare.methods import parse_methods
 from nlm.noise import Plan
 from nlm.synthetic import add_noise
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
+from tests.bench import needs
 
 
 def mean_psnr(folder: Path, method: compare.Method, sigma: float) -> float:
@@ -40,7 +39,7 @@ def mean_psnr(folder: Path, method: compare.Method, sigma: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, default=needs.DATA)
     parser.add_argument("--sets", default="Set12,BSD68")
     parser.add_argument("--methods", default="nlm@fast,nlm@balanced,nlm@best,nlnet")
     parser.add_argument("--sigmas", default="15,25,50")
@@ -50,10 +49,9 @@ def main() -> None:
     print("| pictures | method | " + " | ".join(f"sigma {s:g}" for s in sigmas) + " |")
     print("| --- | --- |" + " --- |" * len(sigmas))
     for name in options.sets.split(","):
-        if not (options.data / name).is_dir():
-            sys.exit(f"{options.data / name} is not there; name the folder of test sets: --data")
+        pictures = needs.folder(options.data / name)
         for method in methods:
-            row = [f"{mean_psnr(options.data / name, method, s):.2f}" for s in sigmas]
+            row = [f"{mean_psnr(pictures, method, s):.2f}" for s in sigmas]
             print(f"| {name} | {method.label} | " + " | ".join(row) + " |", flush=True)
 
 

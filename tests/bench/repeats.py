@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import uniform_filter
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+from tests.bench import needs
+
 PATCH, NEAR, FAR, STEP = 7, 8, 24, 2
 TEXTURE, LIKE = 10.0, 0.2
 
@@ -49,8 +50,8 @@ def ranked(folder: Path) -> list[tuple[float, Path]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=DATA / "BSDS500-val32")
-    for score, path in ranked(parser.parse_args().data):
+    parser.add_argument("--data", type=Path, default=needs.DATA / "BSDS500-val32")
+    for score, path in ranked(needs.folder(parser.parse_args().data)):
         print(f"{score:.3f} {path.name}")
 
 

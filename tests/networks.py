@@ -1,0 +1,25 @@
+"""Networks that no one has trained."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from nlm.learned import weights
+from nlm.learned.config import ModelConfig
+
+
+def random_weights(config: ModelConfig, seed: int = 0, gain: float = 0.2) -> dict[str, np.ndarray]:
+    """White weights of every layer, float32; with more `gain`, layers change their input more."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: (rng.normal(size=shape) * gain / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        for name, shape in config.shapes().items()
+    }
+
+
+def saved(path: Path, config: ModelConfig, arrays: dict[str, np.ndarray]) -> str:
+    """The name of a file of these weights, which is written."""
+    meta = {"format": 1, "model": config.to_dict(), "sha256": weights.digest(arrays)}
+    np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
+    return str(path)
