@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
 from nlm.backends.cpu_tiles import ForEach, aligned_areas
+from nlm.backends.cpu_winograd_layer import WinogradWeights, convolve_by_tiles
 
 BAND = 16
 """Rows of a map that one job computes."""
@@ -102,8 +103,10 @@ class Convolution:
     @classmethod
     def of(
         cls, weights: NDArray[np.floating], bias: NDArray[np.floating], step: int = 1
-    ) -> "Convolution":
+    ) -> "Convolution | WinogradWeights":
         """From weights (outputs, inputs, taps, taps) and biases (outputs,)."""
+        if weights.shape[2:] == (3, 3) and step == 1:
+            return WinogradWeights.of(weights, bias)
         outputs, inputs, taps, _ = weights.shape
         lanes = simd_width()
         vectors, _ = register_block(-(-outputs // lanes))
@@ -131,7 +134,7 @@ def register_block(vectors: int) -> tuple[int, int]:
 
 def convolve(
     source: FeatureMap,
-    layer: Convolution,
+    layer: Convolution | WinogradWeights,
     for_each: ForEach,
     *,
     rectify: bool = False,
@@ -161,6 +164,11 @@ def convolve(
     -------
     FeatureMap
     """
+    if isinstance(layer, WinogradWeights):
+        if out is None:
+            out = FeatureMap.empty(layer.channels, source.rows, source.columns)
+        convolve_by_tiles(source, layer, out, for_each, rectify, residual)
+        return out
     rows, columns = source.rows // layer.step, source.columns // layer.step
     if out is None:
         out = FeatureMap.empty(layer.channels, rows, columns)  # unused channels become zero
