@@ -35,13 +35,15 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
     WIDTH, TILES, VECTORS = width, tiles, vectors
     SUMS = TILES * VECTORS
     ops = simd(width)
-    load, store, splat, registers, maximum = (
+    load, store, prefetch, splat, registers, maximum = (
         ops.load,
         ops.store,
+        ops.prefetch,
         ops.splat,
         ops.registers,
         ops.maximum,
     )
+    LINE = max(1, 16 // width)
     ZERO = np.float32(0)
     HALF, TWO, SQUARES = np.float32(0.5), np.float32(2), np.float32(2.5)  # a^2, b^2, a^2 + b^2
     A1, B1, A3, B3 = (np.float32(x) for x in (A, B, A**3, B**3))
@@ -67,6 +69,12 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
                     seen = source
                     start = block * source_block + y * source_row + x
                     row = source_row
+                    ahead = start + source_block
+                    if block == blocks - 1:
+                        ahead = ahead - blocks * source_block + batch * 4
+                    for i in range(6):
+                        for j in range(0, 4, LINE):
+                            prefetch(source, ahead + i * source_row + 1 + j)
                     if y + 4 > rows or x + 4 > columns:
                         for i in range(6):
                             for j in range(6):
@@ -142,10 +150,15 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
                         for n in range(SUMS):
                             store(products, k + n, sums[n])
 
-            for t in range(count):
-                y = (first + t) // across * 4
-                x = (first + t) % across * 4
-                for v in range(groups * VECTORS):
+            for v in range(groups * VECTORS):
+                b = load(bias, v)
+                y = first // across * 4
+                x = first % across * 4 - 4
+                for t in range(count):
+                    x += 4
+                    if x >= columns:
+                        x = 0
+                        y += 4
                     start = (v // VECTORS * batch + t) * VECTORS + v % VECTORS
                     half = registers(24)
                     for j in range(6):
@@ -169,7 +182,6 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
                         half[6 + j] = splat(A1) * odd + splat(B1) * far_odd
                         half[12 + j] = splat(HALF) * even + splat(TWO) * far_even
                         half[18 + j] = splat(A3) * odd + (splat(B3) * far_odd + m5)
-                    b = load(bias, v)
                     for i in range(4):
                         m0 = half[i * 6]
                         m1 = half[i * 6 + 1]
