@@ -35,9 +35,11 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
     WIDTH, TILES, VECTORS = width, tiles, vectors
     SUMS = TILES * VECTORS
     ops = simd(width)
-    load, store, prefetch, splat, registers, maximum = (
+    load, store, load_from, store_from, prefetch, splat, registers, maximum = (
         ops.load,
         ops.store,
+        ops.load_from,
+        ops.store_from,
         ops.prefetch,
         ops.splat,
         ops.registers,
@@ -67,33 +69,33 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
                         x = 0
                         y += 4
                     seen = source
-                    start = block * source_block + y * source_row + x
+                    start = block * source_block + y * source_row + x * WIDTH
                     row = source_row
                     ahead = start + source_block
                     if block == blocks - 1:
-                        ahead = ahead - blocks * source_block + batch * 4
+                        ahead = ahead - blocks * source_block + batch * 4 * WIDTH
                     for i in range(6):
                         for j in range(0, 4, LINE):
-                            prefetch(source, ahead + i * source_row + 1 + j)
+                            prefetch(source, ahead + i * source_row + (1 + j) * WIDTH)
                     if y + 4 > rows or x + 4 > columns:
                         for i in range(6):
                             for j in range(6):
                                 d = splat(ZERO)
                                 if y + i < rows + 2 and x + j < columns + 2:
-                                    d = load(source, start + i * source_row + j)
+                                    d = load_from(source, start + i * source_row + j * WIDTH)
                                 store(edge, i * 6 + j, d)
                         seen = edge
                         start = 0
-                        row = 6
+                        row = 6 * WIDTH
                     half = registers(36)
                     for j in range(6):
-                        k = start + j
-                        d0 = load(seen, k)
-                        d1 = load(seen, k + row)
-                        d2 = load(seen, k + 2 * row)
-                        d3 = load(seen, k + 3 * row)
-                        d4 = load(seen, k + 4 * row)
-                        d5 = load(seen, k + 5 * row)
+                        k = start + j * WIDTH
+                        d0 = load_from(seen, k)
+                        d1 = load_from(seen, k + row)
+                        d2 = load_from(seen, k + 2 * row)
+                        d3 = load_from(seen, k + 3 * row)
+                        d4 = load_from(seen, k + 4 * row)
+                        d5 = load_from(seen, k + 5 * row)
                         even = d4 - splat(TWO) * d2
                         odd = d3 - splat(TWO) * d1
                         far_even = d4 - splat(HALF) * d2
@@ -115,25 +117,25 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
                         odd = d3 - splat(TWO) * d1
                         far_even = d4 - splat(HALF) * d2
                         far_odd = d3 - splat(HALF) * d1
-                        k = i * 6 * numbers_step + block * batch + t
-                        store(numbers, k, (d0 - splat(SQUARES) * d2) + d4)
+                        k = i * 6 * numbers_step + (block * batch + t) * WIDTH
+                        store_from(numbers, k, (d0 - splat(SQUARES) * d2) + d4)
                         k += numbers_step
-                        store(numbers, k, even + splat(A1) * odd)
+                        store_from(numbers, k, even + splat(A1) * odd)
                         k += numbers_step
-                        store(numbers, k, even - splat(A1) * odd)
+                        store_from(numbers, k, even - splat(A1) * odd)
                         k += numbers_step
-                        store(numbers, k, far_even + splat(B1) * far_odd)
+                        store_from(numbers, k, far_even + splat(B1) * far_odd)
                         k += numbers_step
-                        store(numbers, k, far_even - splat(B1) * far_odd)
+                        store_from(numbers, k, far_even - splat(B1) * far_odd)
                         k += numbers_step
-                        store(numbers, k, (d1 - splat(SQUARES) * d3) + d5)
+                        store_from(numbers, k, (d1 - splat(SQUARES) * d3) + d5)
 
             for f in range(36):
                 for group in range(groups):
                     for t in range(0, count, TILES):
                         sums = registers(SUMS)
                         w = (f * groups + group) * (blocks * WIDTH * VECTORS)
-                        k = (f * numbers_step + t) * WIDTH
+                        k = f * numbers_step + t * WIDTH
                         for block in range(blocks):
                             for c in range(WIDTH):
                                 kernels = registers(VECTORS)
@@ -146,9 +148,9 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
                                         n = p * VECTORS + v
                                         sums[n] = sums[n] + number * kernels[v]
                             k += batch * WIDTH
-                        k = f * products_step + (group * batch + t) * VECTORS
+                        k = f * products_step + (group * batch + t) * VECTORS * WIDTH
                         for n in range(SUMS):
-                            store(products, k + n, sums[n])
+                            store_from(products, k + n * WIDTH, sums[n])
 
             for v in range(groups * VECTORS):
                 b = load(bias, v)
@@ -159,21 +161,21 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
                     if x >= columns:
                         x = 0
                         y += 4
-                    start = (v // VECTORS * batch + t) * VECTORS + v % VECTORS
+                    start = ((v // VECTORS * batch + t) * VECTORS + v % VECTORS) * WIDTH
                     half = registers(24)
                     for j in range(6):
                         k = start + j * products_step
-                        m0 = load(products, k)
+                        m0 = load_from(products, k)
                         k += 6 * products_step
-                        m1 = load(products, k)
+                        m1 = load_from(products, k)
                         k += 6 * products_step
-                        m2 = load(products, k)
+                        m2 = load_from(products, k)
                         k += 6 * products_step
-                        m3 = load(products, k)
+                        m3 = load_from(products, k)
                         k += 6 * products_step
-                        m4 = load(products, k)
+                        m4 = load_from(products, k)
                         k += 6 * products_step
-                        m5 = load(products, k)
+                        m5 = load_from(products, k)
                         even = m1 + m2
                         odd = m1 - m2
                         far_even = m3 + m4
@@ -201,12 +203,12 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
                         for j in range(4):
                             if y + i < rows and x + j < columns:
                                 s = done[j] + b
-                                k = v * out_block + (y + i) * out_row + x + j
+                                k = v * out_block + (y + i) * out_row + (x + j) * WIDTH
                                 if rectify != 0:
                                     s = maximum(s, splat(ZERO))
                                 if add_residual != 0:
-                                    s = s + load(residual, k)
-                                store(out, k, s)
+                                    s = s + load_from(residual, k)
+                                store_from(out, k, s)
 
     floats = types.CPointer(float32)
     arguments = [floats, int64, int64, floats, floats, floats, floats, int64, int64]

@@ -5,6 +5,7 @@ See `cpu_winograd` for the method. The grid of tiles begins at a map's corner.
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 TILE = 4
 """Rows and columns of results that come from one product for each of `NUMBERS`."""
 NUMBERS = (TILE + 2) ** 2
-BATCH = 24
+BATCH = 12
 """Tiles that the kernel takes through its steps together: a multiple of what registers hold."""
 JOB = 1 << 19
 """Products of input and output channels, over tiles, that make a job worth a thread's while."""
 POINTS = (0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))
 """Where the polynomials are taken, beside infinity; as in `cpu_winograd`."""
+CHUNK = 512
+"""Weights that are made at once: so few that they stay in a cache, and in one thread."""
 LINE = 16
 """Numbers in a cache line."""
 
@@ -33,42 +36,46 @@ _local = threading.local()
 
 @dataclass(frozen=True)
 class WinogradWeights:
-    """Weights of a 3 x 3 convolution as the kernel reads them.
+    """Weights of a 3 x 3 convolution, and as the kernel reads them.
 
     Attributes
     ----------
-    weights : ndarray, shape (numbers, groups, input blocks, lanes, vectors, lanes)
+    taps : ndarray, shape (9, groups, input blocks, lanes, vectors, lanes)
     bias : ndarray, shape (groups, vectors, lanes)
     channels : int
         Of the output.
     """
 
-    weights: NDArray[np.float32]
+    taps: NDArray[np.float32]
     bias: NDArray[np.float32]
     channels: int
 
     @classmethod
-    def of(
-        cls, weights: NDArray[np.floating], bias: NDArray[np.floating]
-    ) -> "WinogradWeights":
+    def of(cls, weights: NDArray[np.floating], bias: NDArray[np.floating]) -> "WinogradWeights":
         """From weights (outputs, inputs, 3, 3) and biases (outputs,)."""
         outputs, inputs = weights.shape[:2]
         lanes = simd_width()
         vectors, _ = register_block(-(-outputs // lanes))
         groups, blocks = -(-outputs // (lanes * vectors)), -(-inputs // lanes)
-        full = np.zeros((groups * vectors * lanes, blocks * lanes, 9))
+        full = np.zeros((groups * vectors * lanes, blocks * lanes, 9), np.float32)
         full[:outputs, :inputs] = weights.reshape(outputs, inputs, 9)
         full = full.reshape(groups, vectors, lanes, blocks, lanes, 9)
-        taps = full.transpose(5, 0, 3, 4, 1, 2).reshape(9, -1)
-        packed = aligned_areas([NUMBERS * taps.shape[1] // lanes])[0]
-        packed.reshape(NUMBERS, -1)[:] = np.kron(of_taps(), of_taps()) @ taps
         full_bias = aligned_areas([groups * vectors])[0]
         full_bias[:] = 0
         full_bias[:outputs] = bias
-        shape = (groups, blocks, lanes, vectors, lanes)
-        return cls(
-            packed.reshape(NUMBERS, *shape), full_bias.reshape(groups, vectors, lanes), outputs
-        )
+        taps = np.ascontiguousarray(full.transpose(5, 0, 3, 4, 1, 2))
+        return cls(taps, full_bias.reshape(groups, vectors, lanes), outputs)
+
+    @cached_property
+    def weights(self) -> NDArray[np.float32]:
+        """What the kernel multiplies by, shape (`NUMBERS`, ...): made at its first use."""
+        taps = self.taps.reshape(9, -1)
+        weights = aligned_areas([NUMBERS * taps.shape[1] // simd_width()])[0].reshape(NUMBERS, -1)
+        matrix = np.kron(of_taps(), of_taps())
+        for start in range(0, taps.shape[1], CHUNK):
+            part = slice(start, start + CHUNK)
+            weights[:, part] = matrix @ taps[:, part].astype(np.float64)
+        return weights.reshape(NUMBERS, *self.taps.shape[1:])
 
 
 def of_taps() -> NDArray[np.float64]:
@@ -82,9 +89,9 @@ def of_taps() -> NDArray[np.float64]:
 
 def register_block(vectors: int) -> tuple[int, int]:
     """How many vectors of outputs, and how many tiles, are summed up in registers together."""
-    most = 24 if simd_width() == 16 else 12
-    together = next(count for count in (3, 2, 1) if vectors % count == 0)
-    return together, most // together
+    many_registers = simd_width() == 16
+    shapes = ((4, 6), (3, 6), (5, 4), (2, 12)) if many_registers else ((2, 6), (3, 4))
+    return next((shape for shape in shapes if vectors % shape[0] == 0), (1, BATCH))
 
 
 def convolve_by_tiles(
@@ -110,15 +117,15 @@ def convolve_by_tiles(
         here = target.address(0, 1, 1)
         run(
             source.address(0, 0, 0),
-            source.block // lanes,
-            source.row // lanes,
+            source.block,
+            source.row,
             layer.weights.ctypes.data,
             layer.bias.ctypes.data,
             here if residual is None else residual.address(0, 1, 1),
             here,
-            target.block // lanes,
-            target.row // lanes,
-            *(edge, numbers, numbers_step, products, products_step),
+            target.block,
+            target.row,
+            *(edge, numbers, numbers_step * lanes, products, products_step * lanes),
             *(blocks, groups, BATCH, first, min(first + job, tiles)),
             *(source.rows, source.columns, int(rectify), int(residual is not None)),
         )

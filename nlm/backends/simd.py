@@ -146,7 +146,7 @@ def simd(width: int) -> SimpleNamespace:
 
     - ``load(pointer, i)``, ``store(pointer, i, lanes)``: the i-th group of `width` numbers
     - ``load_from(pointer, k)``, ``store_from(pointer, k, lanes)``: `width` numbers from the k-th on
-    - ``prefetch(pointer, i)``: asks for the cache line of the i-th group ahead of its use
+    - ``prefetch(pointer, k)``: asks for the cache line of the k-th number ahead of its use
     - ``splat(number)``: the number in every lane
     - ``minimum(a, b)``, ``maximum(a, b)``, ``sqrt(a)``
     - ``add_bits(a, b)``, ``sub_bits(a, b)``, ``minimum_bits(a, b)``, ``maximum_bits(a, b)``: of
@@ -193,7 +193,7 @@ def simd(width: int) -> SimpleNamespace:
     @intrinsic
     def prefetch(typingctx: Any, pointer: Any, index: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            place = builder.bitcast(address(builder, args, width), cgutils.voidptr_t)
+            place = builder.bitcast(builder.gep(args[0], [args[1]]), cgutils.voidptr_t)
             function = cgutils.get_or_insert_function(
                 builder.module,
                 ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, INT32, INT32, INT32]),
