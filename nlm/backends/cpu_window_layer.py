@@ -95,8 +95,9 @@ def project(source: FeatureMap, layer: NonLocalLayer, for_each: ForEach) -> Proj
     parts = convolve(source, layer.parts, for_each)
     rows, columns, radius, inner = source.rows, source.columns, layer.radius, layer.inner
     height, length = rows + 2 * radius + lines_together(), line_length(columns + 2 * radius)
-    queries = np.zeros((height, inner, length), np.float32)
-    keys = np.zeros((height, 2 * inner + 1, length), np.float32)
+    sizes = [height * channels * length // simd_width() for channels in (inner, 2 * inner + 1)]
+    queries, keys = (area.reshape(height, -1, length) for area in aligned_areas(sizes))
+    queries[:] = keys[:] = 0
     keys[:, -1] = HIDDEN
     to_lines = kernel("cpu_window", "spread", distance=int(layer.distance))
 
@@ -138,6 +139,7 @@ def attend(
         `source`, changed.
     """
     rows, columns, radius, inner = source.rows, source.columns, layer.radius, layer.inner
+    band = 5 * lines_together()
     lines, width, length = lines_together(), filled(columns), queries.shape[2]
     y = FeatureMap.zeros(inner, rows, columns)
     side = 2 * radius + 1
@@ -149,20 +151,20 @@ def attend(
     run = kernel("cpu_window", "attend", lines=lines, together=TOGETHER)
 
     def average(first: int) -> None:
-        count = min(BAND, rows - first)
-        out = np.empty((inner, BAND, width), np.float32)
+        count = min(band, rows - first)
+        out = np.empty((inner, band, width), np.float32)
         scores, state = aligned_areas([len(offsets) * lines, 3 * lines])
         phi, g, biases = (first_map[first:, channel:] for channel in (0, inner, 2 * inner))
         inputs = (queries[first:], phi, g, biases)
         run(
             *(array.ctypes.data for array in (*inputs, out, scores, state, offsets, maps)),
-            *(length, inner * length, key_row, BAND * width, width, radius),
+            *(length, inner * length, key_row, band * width, width, radius),
             *(count, columns, inner, (2 * radius + lines) * side, side, len(maps)),
         )
         for c in range(inner):
             y.get(c)[first : first + count] = out[c, :count, :columns]
 
-    for_each(average, range(0, rows, BAND))
+    for_each(average, range(0, rows, band))
     return convolve(y, layer.w_z, for_each, residual=source, out=source)
 
 
@@ -178,7 +180,7 @@ def line_length(columns: int) -> int:
 
 def lines_together() -> int:
     """Lines of queries that the kernel takes together: as many as registers hold sums for."""
-    return 4 if simd_width() == 16 else 2
+    return 4 if simd_width() == 16 else 3
 
 
 def offsets_of(radius: int, lines: int, row: int) -> NDArray[np.int64]:
