@@ -83,7 +83,7 @@ class FeatureMap:
 
 @dataclass(frozen=True)
 class Convolution:
-    """Weights as the kernel reads them.
+    """Weights as the kernel of plain sums reads them.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Convolution:
     @classmethod
     def of(
         cls, weights: NDArray[np.floating], bias: NDArray[np.floating], step: int = 1
-    ) -> "Convolution | WinogradWeights":
+    ) -> "Layer":
         """From weights (outputs, inputs, taps, taps) and biases (outputs,)."""
         if weights.shape[2:] == (3, 3) and step == 1:
             return WinogradWeights.of(weights, bias)
@@ -124,6 +124,10 @@ class Convolution:
         return cls(packed, full_bias.reshape(groups, vectors, lanes), outputs, step)
 
 
+Layer = Convolution | WinogradWeights
+"""What `convolve` applies: by Winograd's minimal filtering where taps are 3 x 3."""
+
+
 @cache
 def register_block(vectors: int) -> tuple[int, int]:
     """How many vectors of outputs, and how many pixels, are summed up in registers together."""
@@ -134,7 +138,7 @@ def register_block(vectors: int) -> tuple[int, int]:
 
 def convolve(
     source: FeatureMap,
-    layer: Convolution | WinogradWeights,
+    layer: Layer,
     for_each: ForEach,
     *,
     rectify: bool = False,
@@ -147,7 +151,7 @@ def convolve(
     Parameters
     ----------
     source : FeatureMap
-    layer : Convolution
+    layer : Layer
         Of 3 x 3 or 1 x 1 taps; of 2 x 2 where its step is 2.
     for_each : callable
         Runs a function over jobs, in parallel.
@@ -158,7 +162,8 @@ def convolve(
     out : FeatureMap, optional
         Where the result goes; a new map if left out.
     place : (int, int), optional
-        Write to every second pixel of `out` in both directions, from this one on.
+        Write to every second pixel of `out` in both directions, from this one on; not where taps
+        are 3 x 3.
 
     Returns
     -------
@@ -180,7 +185,6 @@ def convolve(
         vectors=vectors,
         step=layer.step,
     )
-    border = 0 if taps == 3 else 1
     spread, (y, x) = (1, (0, 0)) if place is None else (2, place)
     target = out
 
@@ -188,7 +192,7 @@ def convolve(
         for group in range(groups):
             here = target.address(group * vectors, 1 + y, 1 + x)
             run(
-                source.address(0, border, border),
+                source.address(0, 1, 1),
                 source.block,
                 source.row,
                 layer.weights[group].ctypes.data,
@@ -232,7 +236,7 @@ def unshuffle(picture: NDArray[np.float32], level: NDArray[np.float32]) -> Featu
         c, dy, dx = channel // 4, channel // 2 % 2, channel % 2
         h.set(channel, picture[dy::2, dx::2, c])
     lines = level[::2, :, 0] + level[1::2, :, 0]
-    h.set(4 * colours, (lines[:, ::2] + lines[:, 1::2]) / 4)
+    h.set(4 * colours, np.asarray((lines[:, ::2] + lines[:, 1::2]) / 4, np.float32))
     return h
 
 

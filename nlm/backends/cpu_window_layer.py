@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
-from nlm.backends.cpu_layers import BAND, Convolution, FeatureMap, convolve
+from nlm.backends.cpu_layers import BAND, Convolution, FeatureMap, Layer, convolve
 from nlm.backends.cpu_tiles import ForEach, aligned_areas
 
 TOGETHER = 4
@@ -24,16 +24,16 @@ class NonLocalLayer:
 
     Attributes
     ----------
-    parts : Convolution
+    parts : Layer
         theta, phi and g in one layer, each filled up to `inner` channels.
-    w_z : Convolution
+    w_z : Layer
     inner, radius : int
     distance : bool
         Scores are -|theta_i - phi_j|^2; otherwise theta_i . phi_j.
     """
 
-    parts: Convolution
-    w_z: Convolution
+    parts: Layer
+    w_z: Layer
     inner: int
     radius: int
     distance: bool

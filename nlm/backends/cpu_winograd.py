@@ -136,7 +136,7 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
                         sums = registers(SUMS)
                         w = (f * groups + group) * (blocks * WIDTH * VECTORS)
                         k = f * numbers_step + t * WIDTH
-                        for block in range(blocks):
+                        for _ in range(blocks):
                             for c in range(WIDTH):
                                 kernels = registers(VECTORS)
                                 for v in range(VECTORS):

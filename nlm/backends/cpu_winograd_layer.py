@@ -134,20 +134,20 @@ def convolve_by_tiles(
 
 
 def staggered(vectors: int) -> int:
-    """So many vectors or a little more: an odd number of cache lines, so that places this far
-    apart do not compete for the same few lines of a cache."""
+    """So many vectors or a little more, to be an odd number of cache lines.
+
+    Places an even number apart would compete for the same few lines of a cache.
+    """
     lanes = simd_width()
     lines = -(-vectors * lanes // LINE) | 1
     return lines * LINE // lanes
 
 
 def scratch(sizes: list[int]) -> list[NDArray[np.float32]]:
-    """This thread's areas of at least so many vectors; their content is anything finite."""
+    """Areas of at least so many vectors that the calling thread keeps; they hold anything."""
     areas: list[NDArray[np.float32]] = getattr(_local, "areas", [])
     held = [area.size // simd_width() for area in areas] or [0] * len(sizes)
     if any(has < size for has, size in zip(held, sizes, strict=True)):
         areas = aligned_areas([max(pair) for pair in zip(held, sizes, strict=True)])
-        for area in areas:
-            area[:] = 0
         _local.areas = areas
     return areas
