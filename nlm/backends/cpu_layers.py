@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
 from nlm.backends.cpu_tiles import ForEach, aligned_areas
+from nlm.backends.cpu_winograd_layer import WinogradWeights, convolve_by_tiles
 
 BAND = 16
 """Rows of a map that one job computes."""
@@ -82,7 +83,7 @@ class FeatureMap:
 
 @dataclass(frozen=True)
 class Convolution:
-    """Weights as the kernel reads them.
+    """Weights as the kernel of plain sums reads them.
 
     Attributes
     ----------
@@ -102,8 +103,10 @@ class Convolution:
     @classmethod
     def of(
         cls, weights: NDArray[np.floating], bias: NDArray[np.floating], step: int = 1
-    ) -> "Convolution":
+    ) -> "Layer":
         """From weights (outputs, inputs, taps, taps) and biases (outputs,)."""
+        if weights.shape[2:] == (3, 3) and step == 1:
+            return WinogradWeights.of(weights, bias)
         outputs, inputs, taps, _ = weights.shape
         lanes = simd_width()
         vectors, _ = register_block(-(-outputs // lanes))
@@ -121,6 +124,10 @@ class Convolution:
         return cls(packed, full_bias.reshape(groups, vectors, lanes), outputs, step)
 
 
+Layer = Convolution | WinogradWeights
+"""What `convolve` applies: by Winograd's minimal filtering where taps are 3 x 3."""
+
+
 @cache
 def register_block(vectors: int) -> tuple[int, int]:
     """How many vectors of outputs, and how many pixels, are summed up in registers together."""
@@ -131,7 +138,7 @@ def register_block(vectors: int) -> tuple[int, int]:
 
 def convolve(
     source: FeatureMap,
-    layer: Convolution,
+    layer: Layer,
     for_each: ForEach,
     *,
     rectify: bool = False,
@@ -144,7 +151,7 @@ def convolve(
     Parameters
     ----------
     source : FeatureMap
-    layer : Convolution
+    layer : Layer
         Of 3 x 3 or 1 x 1 taps; of 2 x 2 where its step is 2.
     for_each : callable
         Runs a function over jobs, in parallel.
@@ -155,12 +162,18 @@ def convolve(
     out : FeatureMap, optional
         Where the result goes; a new map if left out.
     place : (int, int), optional
-        Write to every second pixel of `out` in both directions, from this one on.
+        Write to every second pixel of `out` in both directions, from this one on; not where taps
+        are 3 x 3.
 
     Returns
     -------
     FeatureMap
     """
+    if isinstance(layer, WinogradWeights):
+        if out is None:
+            out = FeatureMap.empty(layer.channels, source.rows, source.columns)
+        convolve_by_tiles(source, layer, out, for_each, rectify, residual)
+        return out
     rows, columns = source.rows // layer.step, source.columns // layer.step
     if out is None:
         out = FeatureMap.empty(layer.channels, rows, columns)  # unused channels become zero
@@ -172,7 +185,6 @@ def convolve(
         vectors=vectors,
         step=layer.step,
     )
-    border = 0 if taps == 3 else 1
     spread, (y, x) = (1, (0, 0)) if place is None else (2, place)
     target = out
 
@@ -180,7 +192,7 @@ def convolve(
         for group in range(groups):
             here = target.address(group * vectors, 1 + y, 1 + x)
             run(
-                source.address(0, border, border),
+                source.address(0, 1, 1),
                 source.block,
                 source.row,
                 layer.weights[group].ctypes.data,
@@ -223,7 +235,8 @@ def unshuffle(picture: NDArray[np.float32], level: NDArray[np.float32]) -> Featu
     for channel in range(4 * colours):
         c, dy, dx = channel // 4, channel // 2 % 2, channel % 2
         h.set(channel, picture[dy::2, dx::2, c])
-    h.set(4 * colours, level.reshape(rows // 2, 2, columns // 2, 2).mean((1, 3)))
+    lines = level[::2, :, 0] + level[1::2, :, 0]
+    h.set(4 * colours, np.asarray((lines[:, ::2] + lines[:, 1::2]) / 4, np.float32))
     return h
 
 

@@ -1,6 +1,7 @@
 """Numba kernel of the non-local operation in a sliding square window, for `nlnet`.
 
-Maps are planes ``(channel, y, x)`` with a margin as wide as the window reaches. A vector holds
+Maps are lines of channels, ``(y, channel, x)``, with a margin as wide as the window reaches: what
+a window sees lies on few pages of memory. A vector holds
 queries that stand side by side; the keys that all of them see at one offset are a vector, too, that
 begins at that offset. `LINES` vectors of queries below each other are taken together, since nearly
 all that one of them sees the others see too: first all their scores are computed, `TOGETHER`
@@ -30,7 +31,7 @@ def build(name: str, **constants: int) -> tuple[Callable, types.Type]:
 
 
 def spread(width: int, distance: int) -> tuple[Callable, types.Type]:
-    """The kernel that writes maps of theta, phi and g from blocks of channels to planes.
+    """The kernel that writes maps of theta, phi and g from blocks of channels to lines.
 
     Scores become theta_i . phi_j + bias_j; with distance, they stand for -|theta_i - phi_j|^2
     (but for |theta_i|^2, which cancels).
@@ -42,28 +43,31 @@ def spread(width: int, distance: int) -> tuple[Callable, types.Type]:
 
     def kernel(
         source, queries, keys, biases,
-        source_block, source_row, plane, row, margin,
+        source_block, source_row, line, query_row, key_row, margin,
         first_row, last_row, columns, channels,
     ):  # fmt: skip
         for y in range(first_row, last_row):
-            here = (y + margin) * row + margin
+            key_here = (y + margin) * key_row + margin
+            query_here = (y + margin) * query_row + margin
             for x in range(columns):
-                biases[here + x] = ZERO
+                biases[key_here + x] = ZERO
             for c in range(3 * channels):
                 is_query = c < channels
                 scale = SCALE if is_query else ONE
                 target = queries if is_query else keys
                 k = c // WIDTH * source_block + y * source_row + c % WIDTH
-                place = (c if is_query else c - channels) * plane + here
+                place = c * line + query_here
+                if not is_query:
+                    place = (c - channels) * line + key_here
                 for x in range(columns):
                     target[place + x] = source[k + x * WIDTH] * scale
                 if DISTANCE and channels <= c and c < 2 * channels:
                     for x in range(columns):
                         key = keys[place + x]
-                        biases[here + x] = biases[here + x] - UNIT * key * key
+                        biases[key_here + x] = biases[key_here + x] - UNIT * key * key
 
     numbers = types.CPointer(float32)
-    return kernel, void(*[numbers] * 4 + [int64] * 9)
+    return kernel, void(*[numbers] * 4 + [int64] * 10)
 
 
 def attend(width: int, lines: int, together: int) -> tuple[Callable, types.Type]:
@@ -78,7 +82,10 @@ def attend(width: int, lines: int, together: int) -> tuple[Callable, types.Type]
     inline = njit(error_model="numpy")
 
     @inline
-    def score(queries, keys, biases, offsets, scores, here, map, plane, row, channels, count):
+    def score(
+        queries, keys, biases, offsets, scores, query_here, here, map, plane, query_row, channels,
+        count,
+    ):  # fmt: skip
         """Scores of all keys of a map, those of each line one after another."""
         for k in range(0, count, TOGETHER):
             sums = registers(SUMS)
@@ -90,7 +97,7 @@ def attend(width: int, lines: int, together: int) -> tuple[Callable, types.Type]
                 first = c * plane + here
                 line = registers(LINES)
                 for q in range(LINES):
-                    line[q] = load_from(queries, first + q * row)
+                    line[q] = load_from(queries, c * plane + query_here + q * query_row)
                 for a in range(TOGETHER):
                     key = load_from(keys, map + first + offsets[k + a])
                     for q in range(LINES):
@@ -159,19 +166,20 @@ def attend(width: int, lines: int, together: int) -> tuple[Callable, types.Type]
 
     def kernel(
         queries, keys, values, biases, out, scores, state, offsets, maps,
-        plane, row, out_plane, out_row, margin,
+        plane, query_row, key_row, out_plane, out_row, margin,
         last_row, columns, channels, count, side, map_count,
     ):  # fmt: skip
         for y in range(0, last_row, LINES):
             for x in range(0, columns, WIDTH):
-                here = (y + margin) * row + margin + x
+                query_here = (y + margin) * query_row + margin + x
+                here = (y + margin) * key_row + margin + x
                 for q in range(LINES):
                     store(state, q, splat(ZERO))
                     store(state, 2 * LINES + q, splat(LOW))
                 for m in range(map_count):
                     score(
-                        queries, keys, biases, offsets, scores, here, maps[m], plane, row, channels,
-                        count,
+                        queries, keys, biases, offsets, scores, query_here, here, maps[m], plane,
+                        query_row, channels, count,
                     )  # fmt: skip
                     softmax(scores, state, count, side, side * side)
                     average(
@@ -180,5 +188,5 @@ def attend(width: int, lines: int, together: int) -> tuple[Callable, types.Type]
                     )  # fmt: skip
 
     numbers, indices = types.CPointer(float32), types.CPointer(int64)
-    arguments = [numbers] * 7 + [indices] * 2 + [int64] * 11
+    arguments = [numbers] * 7 + [indices] * 2 + [int64] * 12
     return kernel, void(*arguments)

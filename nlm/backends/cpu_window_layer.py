@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
-from nlm.backends.cpu_layers import BAND, Convolution, FeatureMap, convolve
+from nlm.backends.cpu_layers import BAND, Convolution, FeatureMap, Layer, convolve
 from nlm.backends.cpu_tiles import ForEach, aligned_areas
 
 TOGETHER = 4
 """Offsets, or channels, that the kernel takes together."""
+LINE = 16
+"""Numbers in a cache line."""
 HIDDEN = -1e30
 """Bias of keys beyond the map."""
 
@@ -22,16 +24,16 @@ class NonLocalLayer:
 
     Attributes
     ----------
-    parts : Convolution
+    parts : Layer
         theta, phi and g in one layer, each filled up to `inner` channels.
-    w_z : Convolution
+    w_z : Layer
     inner, radius : int
     distance : bool
         Scores are -|theta_i - phi_j|^2; otherwise theta_i . phi_j.
     """
 
-    parts: Convolution
-    w_z: Convolution
+    parts: Layer
+    w_z: Layer
     inner: int
     radius: int
     distance: bool
@@ -58,11 +60,11 @@ class Keys:
 
     Attributes
     ----------
-    planes : ndarray of float32, shape (2 inner + 1, rows, columns)
-        Phi, g and the bias, with a margin round the map; queries have planes of the same size.
+    lines : ndarray of float32, shape (rows, 2 inner + 1, columns)
+        Phi, g and the bias, with a margin round the map; queries have lines of the same length.
     """
 
-    planes: NDArray[np.float32]
+    lines: NDArray[np.float32]
 
 
 @dataclass
@@ -71,7 +73,7 @@ class Projected:
 
     Attributes
     ----------
-    queries : ndarray of float32, shape (inner, rows, columns)
+    queries : ndarray of float32, shape (rows, inner, columns)
         Theta, in the units of scores.
     keys : Keys
     """
@@ -92,16 +94,18 @@ def project(source: FeatureMap, layer: NonLocalLayer, for_each: ForEach) -> Proj
     """
     parts = convolve(source, layer.parts, for_each)
     rows, columns, radius, inner = source.rows, source.columns, layer.radius, layer.inner
-    shape = (rows + 2 * radius + lines_together(), filled(columns) + 2 * radius)
-    queries = np.zeros((inner, *shape), np.float32)
-    keys = np.zeros((2 * inner + 1, *shape), np.float32)
-    keys[-1] = HIDDEN
-    to_planes = kernel("cpu_window", "spread", distance=int(layer.distance))
+    height, length = rows + 2 * radius + lines_together(), line_length(columns + 2 * radius)
+    sizes = [height * channels * length // simd_width() for channels in (inner, 2 * inner + 1)]
+    queries, keys = (area.reshape(height, -1, length) for area in aligned_areas(sizes))
+    queries[:] = keys[:] = 0
+    keys[:, -1] = HIDDEN
+    to_lines = kernel("cpu_window", "spread", distance=int(layer.distance))
 
     def spread(first: int) -> None:
-        to_planes(
-            *(parts.address(0, 1, 1), queries.ctypes.data, keys.ctypes.data, keys[-1].ctypes.data),
-            *(parts.block, parts.row, shape[0] * shape[1], shape[1], radius),
+        to_lines(
+            *(parts.address(0, 1, 1), queries.ctypes.data, keys.ctypes.data),
+            *(keys[:, -1].ctypes.data, parts.block, parts.row),
+            *(length, inner * length, (2 * inner + 1) * length, radius),
             *(first, min(first + BAND, rows), columns, inner),
         )
 
@@ -135,30 +139,32 @@ def attend(
         `source`, changed.
     """
     rows, columns, radius, inner = source.rows, source.columns, layer.radius, layer.inner
-    lines, width, shape = lines_together(), filled(columns), queries.shape[1:]
+    band = 5 * lines_together()
+    lines, width, length = lines_together(), filled(columns), queries.shape[2]
     y = FeatureMap.zeros(inner, rows, columns)
     side = 2 * radius + 1
-    offsets = offsets_of(radius, lines, shape[1])
-    first_map = seen[0].planes
-    starts = np.array([keys.planes.ctypes.data for keys in seen], np.int64)
+    key_row = (2 * inner + 1) * length
+    offsets = offsets_of(radius, lines, key_row)
+    first_map = seen[0].lines
+    starts = np.array([keys.lines.ctypes.data for keys in seen], np.int64)
     maps = (starts - starts[0]) // first_map.itemsize
     run = kernel("cpu_window", "attend", lines=lines, together=TOGETHER)
 
     def average(first: int) -> None:
-        count = min(BAND, rows - first)
-        out = np.empty((inner, BAND, width), np.float32)
+        count = min(band, rows - first)
+        out = np.empty((inner, band, width), np.float32)
         scores, state = aligned_areas([len(offsets) * lines, 3 * lines])
-        phi, g, biases = first_map[:, first:], first_map[inner:, first:], first_map[-1, first:]
-        inputs = (queries[:, first:], phi, g, biases)
+        phi, g, biases = (first_map[first:, channel:] for channel in (0, inner, 2 * inner))
+        inputs = (queries[first:], phi, g, biases)
         run(
             *(array.ctypes.data for array in (*inputs, out, scores, state, offsets, maps)),
-            *(shape[0] * shape[1], shape[1], BAND * width, width, radius),
+            *(length, inner * length, key_row, band * width, width, radius),
             *(count, columns, inner, (2 * radius + lines) * side, side, len(maps)),
         )
         for c in range(inner):
             y.get(c)[first : first + count] = out[c, :count, :columns]
 
-    for_each(average, range(0, rows, BAND))
+    for_each(average, range(0, rows, band))
     return convolve(y, layer.w_z, for_each, residual=source, out=source)
 
 
@@ -167,9 +173,14 @@ def filled(columns: int) -> int:
     return -(-columns // simd_width()) * simd_width()
 
 
+def line_length(columns: int) -> int:
+    """Numbers in a line of so many columns: whole vectors and an odd number of cache lines."""
+    return (-(-filled(columns) // LINE) | 1) * LINE
+
+
 def lines_together() -> int:
     """Lines of queries that the kernel takes together: as many as registers hold sums for."""
-    return 4 if simd_width() == 16 else 2
+    return 4 if simd_width() == 16 else 3
 
 
 def offsets_of(radius: int, lines: int, row: int) -> NDArray[np.int64]:

@@ -148,6 +148,7 @@ def simd(width: int) -> SimpleNamespace:
 
     - ``load(pointer, i)``, ``store(pointer, i, lanes)``: the i-th group of `width` numbers
     - ``load_from(pointer, k)``, ``store_from(pointer, k, lanes)``: `width` numbers from the k-th on
+    - ``prefetch(pointer, k)``: asks for the cache line of the k-th number ahead of its use
     - ``splat(number)``: the number in every lane
     - ``minimum(a, b)``, ``maximum(a, b)``, ``sqrt(a)``
     - ``add_bits(a, b)``, ``sub_bits(a, b)``, ``minimum_bits(a, b)``, ``maximum_bits(a, b)``: of
@@ -197,6 +198,21 @@ def simd(width: int) -> SimpleNamespace:
             ir.Constant(vector, ir.Undefined), number, ir.Constant(INT32, 0)
         )
         return builder.shuffle_vector(one, one, ir.Constant(integers, [0] * width))
+
+    @intrinsic
+    def prefetch(typingctx: Any, pointer: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            place = builder.bitcast(builder.gep(args[0], [args[1]]), cgutils.voidptr_t)
+            function = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, INT32, INT32, INT32]),
+                "llvm.prefetch.p0i8",
+            )
+            read, keep, data = (ir.Constant(INT32, number) for number in (0, 3, 1))
+            builder.call(function, [place, read, keep, data])
+            return context.get_dummy_value()
+
+        return types.none(pointer, types.intp), codegen
 
     @intrinsic
     def splat(typingctx: Any, number: Any) -> Any:
@@ -384,6 +400,7 @@ def simd(width: int) -> SimpleNamespace:
         store=storing(width),
         load_from=loading(1),
         store_from=storing(1),
+        prefetch=prefetch,
         splat=splat,
         minimum=binary("minnum"),
         maximum=binary("maxnum"),

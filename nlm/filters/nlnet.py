@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nlm.learned.config import MOST_LEVELS
+from nlm.learned.config import MOST_LEVELS, SQUARE
 from nlm.limits import SMALLEST_SIGMA
 from nlm.params import Halo, Params, parameter
 from nlm.registry import Filter
@@ -29,6 +29,11 @@ HELD = 110.0
 """Bytes that are held for each of these pixels."""
 MAPS = 4.0
 """Maps of features of four bytes each for four pixels that live at once, smaller ones included."""
+
+
+ALIGN = SQUARE << (MOST_LEVELS - 1)
+"""Of tiles, in pixels: what networks of three levels need for equal rounding errors. The side of
+tiles and the halo of one with four levels are multiples of twice as much anyway."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +223,7 @@ FILTER = Filter(
     apply=apply,
     summary="a learned network: better, and slower",
     tile=1024,
-    align=1 << MOST_LEVELS,
+    align=ALIGN,
     tolerance=1e-5,
     constant=0.03,
     stream=stream,

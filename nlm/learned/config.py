@@ -9,6 +9,8 @@ from nlm.errors import UsageError
 
 FORMAT_VERSION = 1
 MOST_LEVELS = 4
+SQUARE = 4
+"""Rows and columns of the results that a convolution on the CPU finds together."""
 ESTIMATE_PATCH, ESTIMATE_RADIUS = 5, 6
 """Of the classical filter whose results may be inputs: side of patches, reach of the search."""
 
@@ -84,8 +86,16 @@ class ModelConfig:
         return 1 << len(self.widths)
 
     @property
+    def align(self) -> int:
+        """Tiles of a picture begin at multiples of this many pixels, for equal rounding errors.
+
+        Convolutions go through every level in squares of `SQUARE` positions.
+        """
+        return SQUARE * self.multiple
+
+    @property
     def halo(self) -> int:
-        """How many pixels on each side decide on a pixel, at most."""
+        """How many pixels on each side decide on a pixel, at most; a multiple of `align`."""
         reach = 2 * 2  # first and last convolution, at half size
         for level, count in enumerate(self.blocks):
             count += self.blocks_up[level] if level < len(self.blocks_up) else 0
@@ -93,7 +103,7 @@ class ModelConfig:
         reach = reach * self.repeats + self.multiple
         if self.estimates:
             reach += 2 * (ESTIMATE_RADIUS + ESTIMATE_PATCH // 2)
-        return -(-reach // self.multiple) * self.multiple
+        return -(-reach // self.align) * self.align
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of all weights."""

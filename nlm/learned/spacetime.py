@@ -72,7 +72,7 @@ def _parts(
     shape: tuple[int, ...], sigma: float | Picture, network: NlNet, tile: int | None
 ) -> "list[_Part]":
     config = network.config
-    align = config.multiple
+    align = config.align
     side = -(-(tile or max(shape)) // align) * align
     step = config.channels  # a network for one channel takes each by itself
     return [
