@@ -227,6 +227,53 @@ def train():
     return train
 
 
+class TestRevival:
+    def killed(self, dead):
+        """A network whose first block has so many channels that nothing passes."""
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+        from nlm.learned.pytorch import NlNet
+
+        torch.manual_seed(1)
+        net = NlNet(TINY)
+        torch.nn.init.normal_(net.head.weight, std=0.1)
+        with torch.no_grad():
+            net.bottom[0].conv1.bias[:dead] = -1e3
+        average = NlNet(TINY)
+        average.load_state_dict(net.state_dict())
+        pictures = torch.rand(3, 1, 32, 32)
+        return net, average, lambda one=net: one(pictures, torch.full((3, 1, 1, 1), 0.1))
+
+    def test_dead_channels_learn_again_and_change_nothing_at_first(self):
+        from nlm.learned.revival import revive
+
+        net, average, run = self.killed(5)
+        before = run().detach()
+        assert revive(net, average, run, 7) == 5
+        assert np.allclose(before, run().detach(), atol=1e-6)
+        assert np.allclose(before, run(average).detach(), atol=1e-6)
+        run().square().sum().backward()
+        assert (net.bottom[0].conv2.weight.grad[:, :5].abs().amax((0, 2, 3)) > 0).all()
+        assert revive(net, average, run, 8) == 0
+
+    def test_living_channels_are_left_alone(self):
+        from nlm.learned.revival import revive
+
+        net, average, run = self.killed(0)
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+        assert revive(net, average, run, 7) == 0
+        assert all(value.equal(before[name]) for name, value in net.state_dict().items())
+
+    def test_a_run_says_how_many_there_were(self, folder, tmp_path):
+        net, _, _ = self.killed(4)
+        arrays = {name: value.numpy() for name, value in net.state_dict().items()}
+        start = networks.saved(tmp_path / "dead.npz", TINY, arrays)
+        from nlm.learned.train import train
+
+        lines = []
+        train(config_for(folder, tmp_path / "out", warm_start=Path(start)), TINY, lines.append)
+        assert any("4 dead channels made afresh" in line for line in lines)
+
+
 class TestTraining:
     def test_rate_rises_stays_and_falls(self, train):
         from nlm.learned.train import rate

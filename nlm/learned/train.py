@@ -23,6 +23,7 @@ from nlm.learned.estimates import estimates
 from nlm.learned.monitor import Log, StopSignal, Tell
 from nlm.learned.muon import Muon
 from nlm.learned.pytorch import NlNet
+from nlm.learned.revival import BATCHES, revive
 from nlm.learned.train_config import TrainConfig
 
 
@@ -74,6 +75,8 @@ def train(config: TrainConfig, model: ModelConfig, tell: Tell) -> Result:
 
     with StopSignal(config.minutes, tell) as stop:
         while state.step < config.steps:
+            if state.step % config.revive_every == 0 and not config.falls(state.step):
+                log.revived(state.step, revive_dead(state, crops, config))
             batch = crops.batch(state.step)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 given = (batch.noisy, batch.sigma, batch.estimates)
@@ -134,6 +137,17 @@ def choose_device(config: TrainConfig) -> torch.device:
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     return torch.device(name)
+
+
+def revive_dead(state: State, crops: Crops, config: TrainConfig) -> int:
+    """Make hidden channels afresh that are zero for many batches; return how many."""
+
+    def run() -> None:
+        for step in range(state.step, state.step + BATCHES):
+            batch = crops.batch(step)
+            state.net(batch.noisy, batch.sigma, batch.estimates)
+
+    return revive(state.net, state.average, run, config.seed + state.step)
 
 
 def loss_of(out: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
