@@ -88,7 +88,7 @@ class Tile:
             plane * (2 if patchwise else 1) + slack,  # patch sums
             row * (2 * self.half[0] + 1) if feature_channels > 1 else 0,  # squared differences
             row,  # column sums
-            (STRETCH + self.group) * self.group,  # weights
+            (STRETCH + self.group - 1) * self.group,  # weights
             row * (2 * self.half[0] + 1) if patchwise else 0,  # ring of such rows
             row if patchwise else 0,  # column sums of the ring
         ]

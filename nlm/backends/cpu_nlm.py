@@ -15,8 +15,7 @@ tile. A tile is stored with a halo of `margin` pixels on each side at vector ind
   are so large that sums of these bits might overflow, they are capped: the weight is zero anyhow.
 - A row of pairs is gone through in stretches of `STRETCH` columns, whose weights stay in the cache.
   Each takes two loops, for the exponents and for what is done with the weights, so that both find
-  their variables in registers. In the second, the weights of one column are computed between the
-  sums of the column before: neither waits for the other's results.
+  their variables in registers.
 - Patchwise aggregation visits all pairs twice: first for each patch's sum of weights and its
   largest, which becomes its weight for itself; then every weight, divided by the roots of both
   patches' sums (Milanfar, doi:10.1137/120875843), is box-summed over the patch, since it counts
@@ -198,28 +197,25 @@ def average_kernel(
 
     @inline
     def weigh(weights, k, lowest, highest, constants):
-        """Turn an exponent into a weight."""
-        store(weights, k, weight(weights, k, lowest, highest, constants))
+        """Turn an exponent into a weight, and return it, too."""
+        w = weight(weights, k, lowest, highest, constants)
+        store(weights, k, w)
+        return w
 
     @inline
     def average(
         weights, lowest, highest, constants, plane, to_j,
         values, numerator, denominator, i, count,
     ):  # fmt: skip
-        """Add the weighted values of j to i, and of i to j, along a stretch of pairs.
-
-        While the weights of a column are used, those of the next are made of their exponents.
-        """
-        if FORM == PIXELWISE:
-            for g in range(GROUP):
-                weigh(weights, CARRY + g, lowest, highest, constants)
+        """Add the weighted values of j to i, and of i to j, along a stretch of pairs."""
         for x in range(count):
             k = CARRY + x * GROUP
             total, totals = splat(ZERO), registers(VALUES)
             for g in range(GROUP):
                 if FORM == PIXELWISE:
-                    weigh(weights, k + GROUP + g, lowest, highest, constants)
-                w = load(weights, k + g)
+                    w = weigh(weights, k + g, lowest, highest, constants)
+                else:
+                    w = load(weights, k + g)
                 total = total + w
                 for c in range(VALUES):
                     totals[c] = totals[c] + w * load(values, i + x + c * plane + to_j + g)
@@ -239,14 +235,11 @@ def average_kernel(
     @inline
     def tally(weights, lowest, highest, constants, mass, largest, i, to_j, count):
         """Keep each patch's sum of weights and its largest, along a stretch of pairs."""
-        for g in range(GROUP):
-            weigh(weights, CARRY + g, lowest, highest, constants)
         for x in range(count):
             k = CARRY + x * GROUP
             total, most = splat(ZERO), splat(ZERO)
             for g in range(GROUP):
-                weigh(weights, k + GROUP + g, lowest, highest, constants)
-                w = load(weights, k + g)
+                w = weigh(weights, k + g, lowest, highest, constants)
                 total = total + w
                 most = maximum(most, w)
             add(mass, i + x, total)
