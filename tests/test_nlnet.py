@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import nlm
 from nlm.backends.cpu_layers import Convolution, FeatureMap, convolve
 from nlm.backends.threads import for_each
 from nlm.errors import FileError
-from nlm.learned import weights
+from nlm.learned import turns, weights
 from nlm.learned.config import ModelConfig
 from nlm.learned.model import NlNet, network_for
 from nlm.tiling import by_tiles
@@ -160,6 +161,44 @@ def test_tiles_equal_the_whole(config, varying):
     reach = (0, config.halo, config.halo)
     tiles = by_tiles(apply, both, reach, 40, config.align)[..., :1]
     assert np.abs(tiles - apply(both)).max() < 1e-6
+
+
+class TestTurns:
+    @pytest.mark.parametrize("turn", range(8))
+    def test_turning_back_undoes_turning(self, turn):
+        picture = noisy(checkers(6, 9), 0.1)
+        turned = turns.turned(picture, turn)
+        assert np.array_equal(turns.turned_back(turned, turn), picture)
+        assert sum(np.array_equal(turned, turns.turned(picture, k)) for k in range(8)) == 1
+
+    def test_all_eight_treat_every_direction_alike(self):
+        config = ModelConfig(widths=(16, 16), blocks=(1, 1), blocks_up=(1,),
+                             nonlocal_radius=(0, 2))  # fmt: skip
+        net = NlNet(config, random_weights(config))
+        picture = noisy(checkers(48, 64), 0.1)
+        result = turns.denoise(net, picture, 0.1, 8, for_each)
+        for turn in range(8):
+            other = turns.denoise(net, turns.turned(picture, turn), 0.1, 8, for_each)
+            assert np.allclose(turns.turned_back(other, turn), result, atol=1e-5)
+
+    def test_tiles_equal_the_whole(self):
+        config = ModelConfig(widths=(16, 16), blocks=(1, 1), blocks_up=(1,),
+                             nonlocal_radius=(0, 2))  # fmt: skip
+        net = NlNet(config, random_weights(config))
+        picture = noisy(checkers(90, 111), 0.1)[None]
+
+        def apply(part):
+            return turns.denoise(net, part[0], 0.1, 8, for_each)[None]
+
+        reach = (0, config.halo, config.halo)
+        tiles = by_tiles(apply, picture, reach, 48, config.align)
+        assert np.abs(tiles - apply(picture)).max() < 1e-6
+
+    def test_best_averages_them(self):
+        image = noisy(checkers(40, 56), 0.1)[..., 0]
+        best = nlm.denoise(image, 0.1, method="nlnet", preset="best")
+        assert np.array_equal(best, nlm.denoise(image, 0.1, method="nlnet", turns=8))
+        assert not np.array_equal(best, nlm.denoise(image, 0.1, method="nlnet"))
 
 
 def test_threads_do_not_change_the_result():

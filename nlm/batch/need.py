@@ -14,7 +14,7 @@ from nlm.settings import Settings
 MARGIN = 1.15
 PROCESS = 112 * 2**20
 """Bytes that a process needs before it has read anything, kernels loaded."""
-THREAD = 5 * 2**20
+THREAD = 24 * 2**20
 """Bytes that each processor thread holds."""
 
 FLOATS_HELD, FLOATS_AT_END = 2, 5

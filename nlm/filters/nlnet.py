@@ -47,6 +47,13 @@ class NlnetParams(Params):
         high=10,
     )
 
+    turns: int = parameter(
+        1,
+        "Of a picture: how many turned and mirrored copies are denoised and averaged.",
+        low=1,
+        high=8,
+    )
+
     temporal_radius: int = parameter(
         2,
         "Of a clip: frames before and after that are searched, too; 0 = each frame for itself.",
@@ -111,6 +118,7 @@ def apply(
     import numpy as np
 
     from nlm.backends import in_precision
+    from nlm.learned import turns
     from nlm.learned.model import network_for
 
     channels = frames.shape[3]
@@ -120,8 +128,8 @@ def apply(
     for frame, result in zip(frames, denoised, strict=True):
         for c in range(0, channels, step):
             part = slice(c, c + step)
-            result[..., part] = network.denoise(
-                frame[..., part], params.strength * sigma, backend.for_each
+            result[..., part] = turns.denoise(
+                network, frame[..., part], params.strength * sigma, params.turns, backend.for_each
             )
     return denoised
 
@@ -222,6 +230,7 @@ FILTER = Filter(
     params=NlnetParams,
     apply=apply,
     summary="a learned network: better, and slower",
+    presets={"best": {"turns": 8}},
     tile=1024,
     align=ALIGN,
     tolerance=1e-5,
