@@ -1,8 +1,9 @@
 """One pool of threads for everything that computes: kernels release the GIL and share it."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import Any
 
@@ -20,22 +21,33 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 
 def for_each(work: Callable[[Any], None], items: Iterable[Any], threads: int | None = None) -> None:
-    """Call `work` on every item, in parallel.
+    """Call `work` on every item, in parallel; the calling thread is one of the threads.
 
     The first error is raised, and an error or Ctrl-C cancels what has not begun.
     """
-    threads = threads or available_threads()
-    items = list(items)
-    if threads == 1 or len(items) <= 1:
-        for item in items:
+    left = deque(items)
+    threads = min(threads or available_threads(), len(left))
+
+    def take() -> None:
+        while left:
+            try:
+                item = left.popleft()
+            except IndexError:  # another thread was faster
+                return
             work(item)
-        return
-    futures = [_pool(threads, os.getpid()).submit(work, item) for item in items]
+
+    def help_out() -> None:
+        try:
+            take()
+        except BaseException:
+            left.clear()
+            raise
+
+    helpers = [_pool(threads, os.getpid()).submit(help_out) for _ in range(threads - 1)]
     try:
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in done:
-            future.result()
+        take()
     finally:
-        for future in futures:
-            future.cancel()
-        wait(futures)
+        left.clear()
+        wait(helpers)
+    for helper in helpers:
+        helper.result()
