@@ -228,9 +228,14 @@ def train():
 
 
 class TestRevival:
+    @pytest.fixture(autouse=True)
+    def _needs_torch(self):
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+
     def killed(self, dead):
         """A network whose first block has so many channels that nothing passes."""
-        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+        import torch
+
         from nlm.learned.pytorch import NlNet
 
         torch.manual_seed(1)
