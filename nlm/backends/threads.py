@@ -26,28 +26,24 @@ def for_each(work: Callable[[Any], None], items: Iterable[Any], threads: int | N
     The first error is raised, and an error or Ctrl-C cancels what has not begun.
     """
     left = deque(items)
-    threads = min(threads or available_threads(), len(left))
+    threads = threads or available_threads()
 
     def take() -> None:
-        while left:
-            try:
-                item = left.popleft()
-            except IndexError:  # another thread was faster
-                return
-            work(item)
-
-    def help_out() -> None:
         try:
-            take()
-        except BaseException:
+            while left:
+                try:
+                    item = left.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                work(item)
+        finally:
             left.clear()
-            raise
 
-    helpers = [_pool(threads, os.getpid()).submit(help_out) for _ in range(threads - 1)]
+    helping = min(threads, len(left)) - 1
+    helpers = [_pool(threads, os.getpid()).submit(take) for _ in range(helping)]
     try:
         take()
     finally:
-        left.clear()
         wait(helpers)
     for helper in helpers:
         helper.result()

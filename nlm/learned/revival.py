@@ -58,25 +58,17 @@ def revive(net: NlNet, average: NlNet, run: Callable[[], object], seed: int) -> 
     random = torch.Generator().manual_seed(seed)
     for name, block in blocks.items():
         dead = ~fires[name].to(block.conv1.weight.device)
-        renew(block, dead, random)
-        copy(block, averaged[name], dead)
+        fresh = torch.empty(block.conv1.weight.shape)
+        nn.init.kaiming_uniform_(fresh, nonlinearity="relu", generator=random)
+        for one in (block, averaged[name]):
+            assert isinstance(one, ResBlock)
+            renew(one, dead, fresh.to(dead.device))
     return int(sum((~alive).sum() for alive in fires.values()))
 
 
-def renew(block: ResBlock, dead: Tensor, random: torch.Generator) -> None:
-    """Give channels random weights as at first, and no effect yet."""
+def renew(block: ResBlock, dead: Tensor, fresh: Tensor) -> None:
+    """Give channels such weights, and no effect yet."""
     with torch.no_grad():
-        fresh = torch.empty(block.conv1.weight.shape)
-        nn.init.kaiming_uniform_(fresh, nonlinearity="relu", generator=random)
-        block.conv1.weight[dead] = fresh.to(dead.device)[dead]
+        block.conv1.weight[dead] = fresh[dead]
         block.conv1.get_parameter("bias")[dead] = 0
         block.conv2.weight[:, dead] = 0
-
-
-def copy(block: ResBlock, other: nn.Module, dead: Tensor) -> None:
-    """Give the same channels of another block the same weights."""
-    assert isinstance(other, ResBlock)
-    with torch.no_grad():
-        other.conv1.weight[dead] = block.conv1.weight[dead]
-        other.conv1.get_parameter("bias")[dead] = 0
-        other.conv2.weight[:, dead] = 0
