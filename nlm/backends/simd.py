@@ -193,10 +193,9 @@ def simd(width: int) -> SimpleNamespace:
 
         return store
 
-    def splat_float(builder: Any, number: Any) -> Any:
-        one = builder.insert_element(
-            ir.Constant(vector, ir.Undefined), number, ir.Constant(INT32, 0)
-        )
+    def in_every_lane(builder: Any, number: Any, kind: Any) -> Any:
+        one = ir.Constant(kind, ir.Undefined)
+        one = builder.insert_element(one, number, ir.Constant(INT32, 0))
         return builder.shuffle_vector(one, one, ir.Constant(integers, [0] * width))
 
     @intrinsic
@@ -217,7 +216,7 @@ def simd(width: int) -> SimpleNamespace:
     @intrinsic
     def splat(typingctx: Any, number: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return splat_float(builder, args[0])
+            return in_every_lane(builder, args[0], vector)
 
         return lanes(types.float32), codegen
 
@@ -269,17 +268,11 @@ def simd(width: int) -> SimpleNamespace:
 
         return call
 
-    def splat_integer(builder: Any, number: Any) -> Any:
-        one = builder.trunc(number, INT32)
-        one = builder.insert_element(
-            ir.Constant(integers, ir.Undefined), one, ir.Constant(INT32, 0)
-        )
-        return builder.shuffle_vector(one, one, ir.Constant(integers, [0] * width))
-
     @intrinsic
     def splat_bits(typingctx: Any, number: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return builder.bitcast(splat_integer(builder, args[0]), vector)
+            number = builder.trunc(args[0], INT32)
+            return builder.bitcast(in_every_lane(builder, number, integers), vector)
 
         return lanes(types.int64), codegen
 
@@ -339,9 +332,8 @@ def simd(width: int) -> SimpleNamespace:
             place = cgutils.alloca_once(builder, result.llvm)
             for k, number in enumerate((FRACTION_BASE, *FIXED_EXP2)):
                 number = builder.fadd(ir.Constant(FLOAT, float(np.float32(number))), args[0])
-                builder.store(
-                    splat_float(builder, number), _element(builder, place, ir.Constant(INT32, k))
-                )
+                register = _element(builder, place, ir.Constant(INT32, k))
+                builder.store(in_every_lane(builder, number, vector), register)
             return place
 
         return result(types.float32), codegen
