@@ -53,6 +53,29 @@ def test_little_noise_beside_edges_of_full_range(aggregate, patch):
 
 
 @pytest.mark.parametrize("aggregate", [False, True])
+def test_sums_of_floats_are_as_good_as_those_of_integers(aggregate, monkeypatch):
+    board = (checkers(150, 170, period=13) > 0.5).astype(np.float32)
+    image = noisy(board, 20 / 255)
+    options = {"patch": (7, 7), "radius": (5, 5), "aggregate": aggregate}
+    floats = nlm(image, image, 20 / 255, 0.55, **options)
+    monkeypatch.setattr(cpu, "FLOAT_SUMS", 0)
+    integers = nlm(image, image, 20 / 255, 0.55, **options)
+    assert 0 < np.abs(floats - integers).max() < TOLERANCE / 5
+
+
+@pytest.mark.parametrize("side", [3, 7, 15])
+def test_sums_of_floats_beside_the_steepest_edges_they_are_used_for(side):
+    board = (checkers(70, 150, period=13) > 0.5).astype(np.float32)
+    image = noisy(board, 5 / 255)
+    least = np.ptp(image) * np.sqrt(np.log2(np.e) / cpu.FLOAT_SUMS)  # of h
+    for strength, capped in ((0.99, True), (1.01, False)):
+        arithmetic = cpu.arithmetic_for(image, least, strength, (side, side))
+        assert arithmetic.capped is capped
+        fast, slow = both(image, float(least), strength, (side, side), (4, 4), False)
+        assert np.abs(fast - slow).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("aggregate", [False, True])
 def test_caps_change_nothing_where_sums_cannot_overflow(aggregate, monkeypatch):
     image = noisy(checkers(70, 90, 3, period=13), 5 / 255)
     options = {"patch": (7, 7), "radius": (5, 5), "aggregate": aggregate}

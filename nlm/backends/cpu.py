@@ -15,7 +15,7 @@ from nlm.backends.cpu_tiles import (
     Corners,
     ForEach,
     Picture,
-    aligned_areas,
+    kept_areas,
     reflected,
     tile_jobs,
 )
@@ -36,6 +36,14 @@ FINE = 2**7
 """The capped exponents' usual range: fractions have 16 bits then, fewer if it has to be more."""
 EXP2_OFFSET = 277
 """Of the exponents that the kernel raises 2 to, see simd.py."""
+FLOAT_SUMS = 2**13
+"""Where squared differences may add up to such an exponent, float32 is too coarse for them."""
+ONE = 2.0**20
+"""The weight of equal patches where exponents are floats: the faintest have room below it."""
+ONE_AT = 149 + 20
+"""The float whose bits are the exponent of `ONE`: EXP2_OFFSET + 20, but for a multiple of 2^9."""
+FLOATS_END = 256
+"""Exponents that are floats lie below: from half of it on, these are multiples of 2^-16."""
 SELF_FLOOR = 1e-2
 """Least weight of a patch for itself, where no other patch is alike."""
 SELF_WEIGHT = 1.0
@@ -76,16 +84,15 @@ class Tile:
     def scratch(self, feature_channels: int, value_channels: int, guided: bool) -> list[int]:
         """Vectors needed for each of the kernel's areas, in the order of its arguments."""
         stride = self.cols + 2 * self.margin[1]
-        plane = (self.rows + 2 * self.margin[0]) * stride
-        slack = stride + 2
+        plane = (self.rows + 2 * self.margin[0]) * stride + stride + 2
         row = stride * self.group
         patchwise = self.form == PATCHWISE
+        sums = 2 if self.form == PATCH_SUMS else value_channels + 1
         return [
-            plane * feature_channels + slack,
-            plane * value_channels + slack if guided else 0,
-            plane * value_channels + slack,  # numerator
-            plane + slack,  # denominator
-            plane * (2 if patchwise else 1) + slack,  # patch sums
+            plane * max(feature_channels, 3),  # of gray also differences and sums of rows
+            plane * value_channels if guided else 0,
+            plane * sums,
+            plane * 2 if patchwise else 0,  # patch sums
             row * (2 * self.half[0] + 1) if feature_channels > 1 else 0,  # squared differences
             row,  # column sums
             (STRETCH + self.group - 1) * self.group,  # weights
@@ -126,11 +133,13 @@ def nlm(
     ndarray of float32, shape of `values`
     """
     features, values = np.ascontiguousarray(features), np.ascontiguousarray(values)
-    numbers = weight_numbers(sigma, strength, patch, features.shape[2])
+    arithmetic = arithmetic_for(features, sigma, strength, patch)
     half = (patch[0] // 2, patch[1] // 2)
 
     def average(form: int, patches: Picture, channels: int) -> Picture:
-        return _average(form, features, values, patches, channels, half, radius, numbers, for_each)
+        return _average(
+            form, features, values, patches, channels, half, radius, arithmetic, for_each
+        )
 
     none = np.empty(0, np.float32)
     if not aggregate:
@@ -224,17 +233,15 @@ def _average(
     channels: int,
     half: tuple[int, int],
     radius: tuple[int, int],
-    numbers: tuple[float, ...],
+    arithmetic: "Arithmetic",
     for_each: ForEach,
 ) -> Picture:
     """One visit to all pairs of patches, in one of the kernel's forms."""
     height, width = features.shape[:2]
     guided = form != PATCH_SUMS and values is not features
-    coarse = int(math.log2(numbers[4] / FINE))
     patch = (2 * half[0] + 1, 2 * half[1] + 1)
     tile = Tile(*tile_shape(height, width, patch, radius), radius, half, form)
-    capped = _needs_cap(features, numbers, patch[0] * patch[1])
-    run = _kernel(form, tile.group, coarse, capped, features.shape[2], channels, guided)
+    run = _kernel(form, tile.group, arithmetic, features.shape[2], channels, guided)
     row_of = reflected(height, tile.rows, tile.margin[0]) * width
     column_of = reflected(width, tile.cols, tile.margin[1])
     sizes = tile.scratch(features.shape[2], channels, guided)
@@ -243,7 +250,7 @@ def _average(
 
     def average_tiles(corners: Corners) -> None:
         if not hasattr(local, "areas"):
-            local.areas = aligned_areas(sizes)
+            local.areas = kept_areas(sizes)
         areas = [area.ctypes.data for area in local.areas]
         if not guided:
             areas[1] = areas[0]
@@ -253,7 +260,7 @@ def _average(
             *(image.ctypes.data for image in images),
             *areas,
             *(height, width, tile.rows, tile.cols, *radius, *half),
-            *numbers,
+            *arithmetic.numbers,
         )
 
     for_each(average_tiles, tile_jobs(height, width, tile.rows, tile.cols))
@@ -286,7 +293,7 @@ def _divided(size: int) -> list[int]:
 
 
 def _kernel(
-    form: int, group: int, coarse: int, capped: bool, features: int, values: int, guided: bool
+    form: int, group: int, arithmetic: "Arithmetic", features: int, values: int, guided: bool
 ) -> Callable[..., None]:
     return kernel(
         "cpu_nlm",
@@ -294,46 +301,67 @@ def _kernel(
         group=group,
         stretch=STRETCH,
         form=form,
-        coarse=coarse,
-        capped=int(capped),
+        coarse=arithmetic.coarse,
+        capped=int(arithmetic.capped),
         features=features,
         values=values,
         guided=int(guided),
     )
 
 
-def _needs_cap(features: Picture, numbers: tuple[float, ...], pixels: int) -> bool:
-    """Whether the bits by which `unit` grows might add up to more than 31 in a patch."""
-    factor, unit = numbers[3], numbers[4]
-    largest = features.shape[2] * (factor * float(np.ptp(features))) ** 2
-    octaves = math.log2(1 + largest / unit) + 0.1  # 2^23 for each, but that mantissas are linear
-    return not pixels * octaves < 2**31 / 2**23
+@dataclass(frozen=True)
+class Arithmetic:
+    """How the kernel turns squared differences into weights, see cpu_nlm.py.
+
+    Attributes
+    ----------
+    capped : bool
+    coarse : int
+        By how many bits the fractions of exponents are fewer than 16.
+    numbers : tuple
+        The last arguments of the kernel.
+    """
+
+    capped: bool
+    coarse: int
+    numbers: tuple[float, ...]
 
 
-def weight_numbers(
-    sigma: float, strength: float, patch: tuple[int, int], channels: int
-) -> tuple[float, ...]:
+def arithmetic_for(
+    features: Picture, sigma: float, strength: float, patch: tuple[int, int]
+) -> Arithmetic:
     """What the kernel needs to turn a sum of squared differences into a weight.
 
     Multiplied by `factor`, pixels have squared differences whose sums over a patch are exponents of
-    2. These are integers with as many bits of a fraction as can be told from `unit`.
+    2. These are integers with as many bits of a fraction as can be told from `unit`, or floats.
     """
-    pixels = patch[0] * patch[1]
+    pixels, channels = patch[0] * patch[1], features.shape[2]
     h2 = (strength * sigma) ** 2
     factor = math.sqrt(math.log2(math.e) / (pixels * channels * h2))
     forgiven = math.log2(math.e) * 2 * sigma**2 / h2
     faintest = math.log2(math.e) * CUTOFF
+    largest = channels * (factor * float(np.ptp(features))) ** 2
+    weight_unit = power_of_two(max(1, pixels / 255))
+    shares = (weight_unit, 2**23 / weight_unit)
+    if channels == 1 and pixels * largest < FLOAT_SUMS and ONE_AT + forgiven < FLOATS_END:
+        exponents = (ONE_AT + forgiven, ONE_AT - faintest, ONE_AT)
+        bits = [int(np.float32(exponent).view(np.int32)) for exponent in exponents]
+        selves = (ONE * SELF_WEIGHT, ONE * SELF_FLOOR)
+        return Arithmetic(False, 0, (*bits, factor, 0, 0, *shares, *selves))
     crowd = max(1, pixels / 127)  # so that sums of integers stay below 2^30
     unit = power_of_two(max(FINE, (forgiven + faintest) * crowd))
-    fraction = 2**23 / unit
-    highest = EXP2_OFFSET * fraction
-    start, lowest = highest + forgiven * fraction, highest - faintest * fraction
-    weight_unit = power_of_two(max(1, pixels / 255))
-    return (
-        *(round(start), round(lowest), round(highest)),
-        *(factor, unit, unit + forgiven + faintest, weight_unit, 2**23 / weight_unit),
-        *(SELF_WEIGHT, SELF_FLOOR),
-    )
+    exponents = (EXP2_OFFSET + forgiven, EXP2_OFFSET - faintest, EXP2_OFFSET)
+    bits = [round(exponent * 2**23 / unit) for exponent in exponents]
+    cap = unit + forgiven + faintest
+    numbers = (*bits, factor, unit, cap, *shares, SELF_WEIGHT, SELF_FLOOR)
+    capped = channels == 1 or _needs_cap(largest, unit, pixels)
+    return Arithmetic(capped, int(math.log2(unit / FINE)), numbers)
+
+
+def _needs_cap(largest: float, unit: float, pixels: int) -> bool:
+    """Whether the bits by which `unit` grows might add up to more than 31 in a patch."""
+    octaves = math.log2(1 + largest / unit) + 0.1  # 2^23 for each, but that mantissas are linear
+    return not pixels * octaves < 2**31 / 2**23
 
 
 def power_of_two(least: float) -> float:

@@ -9,13 +9,18 @@ tile. A tile is stored with a halo of `margin` pixels on each side at vector ind
 - `GROUP` neighbouring offsets in x are taken together: what they give to a pixel as i, and what
   to one as j, is summed in registers before it is added to the pixel's sums.
 - Patch distances are box sums of squared differences, kept up recursively in y (one sum per
-  column) and in x. Pixels are scaled so that a sum is an exponent of 2. Squared differences are
-  summed as integers: the bits by which `unit` grows when they are added. So every sum is exact:
-  nothing drifts, and what a tile computes does not depend on where it begins. Where differences
-  are so large that sums of these bits might overflow, they are capped: the weight is zero anyhow.
+  column) and in x. Pixels are scaled so that a sum is an exponent of 2.
+- Squared differences are summed as integers: the bits by which `unit` grows when they are added.
+  So every sum is exact, however much larger than the noise an edge is. Where sums of these bits
+  might overflow, squares are capped: the weight is zero anyhow.
+- `FACTORED`, for gray pictures that are not `capped`, is faster: as a column moves down, its sum
+  changes by e^2 - l^2 = (e - l)(e + l), from the difference e of the pixels that enter and l of
+  those that leave. Kept for each pixel are its difference to the one that leaves with it, and
+  their sum, so that this is one product for a pair. These sums are floats: from 128 to 256, where
+  the exponents are that count, in steps of 2^-16.
 - A row of pairs is gone through in stretches of `STRETCH` columns, whose weights stay in the cache.
   Each takes two loops, for the exponents and for what is done with the weights, so that both find
-  their variables in registers.
+  their variables in registers. What is used together lies side by side, for the fewer streams.
 - Patchwise aggregation visits all pairs twice: first for each patch's sum of weights and its
   largest, which becomes its weight for itself; then every weight, divided by the roots of both
   patches' sums (Milanfar, doi:10.1137/120875843), is box-summed over the patch, since it counts
@@ -54,10 +59,15 @@ def average_kernel(
     values: int,
     guided: int,
 ) -> tuple[Callable, types.Type]:
-    """The kernel for pictures with so many channels; guided: the values are another picture."""
+    """The kernel for pictures with so many channels; guided: the values are another picture.
+
+    The sums of a pixel are those of its weighted values and of the weights; of a patch, that of
+    its weights and the largest.
+    """
     WIDTH, GROUP, STRETCH, FORM, COARSE = width, group, stretch, form, coarse
     FEATURES, VALUES = features, values
     GUIDED, CAPPED = bool(guided), bool(capped)
+    FACTORED = FEATURES == 1 and not CAPPED
     KEEP = FEATURES > 1  # squared differences, for when their row leaves the patch
     ops = simd(width)
     load, store, splat = ops.load, ops.store, ops.splat
@@ -67,6 +77,7 @@ def average_kernel(
     minimum_bits, maximum_bits = ops.minimum_bits, ops.maximum_bits
     splat_bits, shift_bits = ops.splat_bits, ops.shift_bits
     ZERO, ONE = np.float32(0), np.float32(1)
+    SUMS = 2 if FORM == PATCH_SUMS else VALUES + 1
     CARRY = (GROUP - 1) * GROUP
 
     inline = njit(error_model="numpy", forceinline=True)
@@ -78,6 +89,14 @@ def average_kernel(
     @inline
     def raise_to(array, i, value):
         store(array, i, maximum(load(array, i), value))
+
+    @inline
+    def plus(a, b):
+        return a + b if FACTORED else add_bits(a, b)
+
+    @inline
+    def minus(a, b):
+        return a - b if FACTORED else sub_bits(a, b)
 
     @inline
     def fill(array, count, value):
@@ -99,6 +118,25 @@ def average_kernel(
     def fetch(features, plane, i, pixel):
         for c in range(FEATURES):
             pixel[c] = load(features, i + c * plane)
+
+    @inline
+    def factor_rows(features, plane, apart):
+        """Put each pixel's difference to the one `apart` before it, and their sum, behind all."""
+        for k in range(apart, plane):
+            here, before = load(features, k), load(features, k - apart)
+            store(features, plane + 2 * k, here - before)
+            store(features, plane + 2 * k + 1, here + before)
+
+    @inline
+    def fetch_moving(features, plane, leave, enter, leaving, entering):
+        """The pixels that leave and enter a column's sum, or their difference and sum."""
+        if FACTORED:
+            leaving[0] = load(features, plane + 2 * enter)
+            entering[0] = load(features, plane + 2 * enter + 1)
+        else:
+            fetch(features, plane, enter, entering)
+            if not KEEP:
+                fetch(features, plane, leave, leaving)
 
     @inline
     def difference(pixel, features, plane, j, unit, cap):
@@ -128,7 +166,7 @@ def average_kernel(
                     d = difference(pixel, features, plane, k + to_j + g, unit, cap)
                     if KEEP:
                         store(squares, q * row_size + x * GROUP + g, d)
-                    s = add_bits(load(columns, x * GROUP + g), sub_bits(d, unit))
+                    s = plus(load(columns, x * GROUP + g), minus(d, unit))
                     store(columns, x * GROUP + g, s)
 
     @inline
@@ -136,14 +174,19 @@ def average_kernel(
         features, squares, slot, columns, plane, leaving, entering, leave, enter, x, g, unit, cap
     ):  # fmt: skip
         """Move the sum of one column down by a row."""
-        d = difference(entering, features, plane, enter + g, unit, cap)
         k = x * GROUP + g
-        if KEEP:
-            gone = load(squares, slot + k)
-            store(squares, slot + k, d)
+        if FACTORED:
+            pair = plane + 2 * (enter + g)
+            by = leaving[0] - load(features, pair)
+            s = by * (entering[0] - load(features, pair + 1)) + load(columns, k)
         else:
-            gone = difference(leaving, features, plane, leave + g, unit, cap)
-        s = add_bits(load(columns, k), sub_bits(d, gone))
+            d = difference(entering, features, plane, enter + g, unit, cap)
+            if KEEP:
+                gone = load(squares, slot + k)
+                store(squares, slot + k, d)
+            else:
+                gone = difference(leaving, features, plane, leave + g, unit, cap)
+            s = add_bits(load(columns, k), sub_bits(d, gone))
         store(columns, k, s)
         return s
 
@@ -156,107 +199,100 @@ def average_kernel(
         for g in range(GROUP):
             box[g] = starts[g]
         for x in range(patch_x - 1):
-            fetch(features, plane, enter + x, entering)
-            if not KEEP:
-                fetch(features, plane, leave + x, leaving)
+            fetch_moving(features, plane, leave + x, enter + x, leaving, entering)
             for g in range(GROUP):
                 s = move_column(
                     features, squares, slot, columns, plane, leaving, entering,
                     leave + x + to_j, enter + x + to_j, x, g, unit, cap,
                 )  # fmt: skip
-                box[g] = sub_bits(box[g], s)
+                box[g] = minus(box[g], s)
 
     @inline
     def compare(
         features, squares, slot, columns, plane, leave, enter, to_j, patch_x, unit, cap, box,
-        weights, begin, count,
+        lowest, highest, weights, begin, count,
     ):  # fmt: skip
         """Exponents of a stretch of weights."""
         entering, leaving = registers(FEATURES), registers(FEATURES)
         for x in range(count):
             first = begin + x
             last = first + patch_x - 1
-            fetch(features, plane, enter + last, entering)
-            if not KEEP:
-                fetch(features, plane, leave + last, leaving)
+            fetch_moving(features, plane, leave + last, enter + last, leaving, entering)
             for g in range(GROUP):
                 s = move_column(
                     features, squares, slot, columns, plane, leaving, entering,
                     leave + last + to_j, enter + last + to_j, last, g, unit, cap,
                 )  # fmt: skip
-                s = sub_bits(box[g], s)
+                s = minus(box[g], s)
+                box[g] = plus(s, load(columns, first * GROUP + g))
+                s = maximum_bits(minimum_bits(s, highest), lowest)
                 store(weights, CARRY + x * GROUP + g, s)
-                box[g] = add_bits(s, load(columns, first * GROUP + g))
 
     @inline
-    def weight(weights, k, lowest, highest, constants):
-        s = maximum_bits(minimum_bits(load(weights, k), highest), lowest)
+    def weight(weights, k, constants):
+        s = load(weights, k)
         if COARSE > 0:
             s = shift_bits(s, COARSE)
         return fixed_exp2(s, constants)
 
     @inline
-    def weigh(weights, k, lowest, highest, constants):
+    def weigh(weights, k, constants):
         """Turn an exponent into a weight, and return it, too."""
-        w = weight(weights, k, lowest, highest, constants)
+        w = weight(weights, k, constants)
         store(weights, k, w)
         return w
 
     @inline
-    def average(
-        weights, lowest, highest, constants, plane, to_j,
-        values, numerator, denominator, i, count,
-    ):  # fmt: skip
+    def add_sums(sums, i, totals, total):
+        for c in range(VALUES):
+            add(sums, i * SUMS + c, totals[c])
+        add(sums, i * SUMS + VALUES, total)
+
+    @inline
+    def average(weights, constants, plane, to_j, values, sums, i, count):
         """Add the weighted values of j to i, and of i to j, along a stretch of pairs."""
         for x in range(count):
             k = CARRY + x * GROUP
             total, totals = splat(ZERO), registers(VALUES)
             for g in range(GROUP):
-                if FORM == PIXELWISE:
-                    w = weigh(weights, k + g, lowest, highest, constants)
-                else:
-                    w = load(weights, k + g)
+                fresh = FORM == PIXELWISE
+                w = weigh(weights, k + g, constants) if fresh else load(weights, k + g)
                 total = total + w
                 for c in range(VALUES):
                     totals[c] = totals[c] + w * load(values, i + x + c * plane + to_j + g)
-            add(denominator, i + x, total)
-            for c in range(VALUES):
-                add(numerator, i + x + c * plane, totals[c])
+            add_sums(sums, i + x, totals, total)
             total, totals = splat(ZERO), registers(VALUES)
             for g in range(GROUP):
                 w = load(weights, k - g * GROUP + g)
                 total = total + w
                 for c in range(VALUES):
                     totals[c] = totals[c] + w * load(values, i + x - g + c * plane)
-            add(denominator, i + x + to_j, total)
-            for c in range(VALUES):
-                add(numerator, i + x + to_j + c * plane, totals[c])
+            add_sums(sums, i + x + to_j, totals, total)
 
     @inline
-    def tally(weights, lowest, highest, constants, mass, largest, i, to_j, count):
+    def tally(weights, constants, sums, i, to_j, count):
         """Keep each patch's sum of weights and its largest, along a stretch of pairs."""
         for x in range(count):
             k = CARRY + x * GROUP
             total, most = splat(ZERO), splat(ZERO)
             for g in range(GROUP):
-                w = weigh(weights, k + g, lowest, highest, constants)
+                w = weigh(weights, k + g, constants)
                 total = total + w
                 most = maximum(most, w)
-            add(mass, i + x, total)
-            raise_to(largest, i + x, most)
+            add(sums, (i + x) * SUMS, total)
+            raise_to(sums, (i + x) * SUMS + 1, most)
             total, most = splat(ZERO), splat(ZERO)
             for g in range(GROUP):
                 w = load(weights, k - g * GROUP + g)
                 total = total + w
                 most = maximum(most, w)
-            add(mass, i + x + to_j, total)
-            raise_to(largest, i + x + to_j, most)
+            add(sums, (i + x + to_j) * SUMS, total)
+            raise_to(sums, (i + x + to_j) * SUMS + 1, most)
 
     @inline
     def collect(
-        weights, lowest, highest, constants, to_j, worth, ring, ring_slot, ring_columns, i, begin,
-        count, weight_unit,
-    ):  # fmt: skip
+        weights, constants, to_j, worth, ring, ring_slot, ring_columns, i, begin, count, weight_unit
+    ):
         """Put weights, normalised by both patches, into the ring of a patch's rows.
 
         The ring's sums over rows are kept in `ring_columns`.
@@ -265,7 +301,7 @@ def average_kernel(
             worth_of_i = load(worth, i + x)
             for g in range(GROUP):
                 k = x * GROUP + g
-                w = weight(weights, CARRY + k, lowest, highest, constants)
+                w = weight(weights, CARRY + k, constants)
                 bits = w * worth_of_i * load(worth, i + x + to_j + g) + weight_unit
                 k = k + begin * GROUP
                 gained = sub_bits(bits, load(ring, ring_slot + k))
@@ -306,7 +342,7 @@ def average_kernel(
         return s
 
     @inline
-    def unpack(packed, out, corners, height, picture_width, rows, cols, origin, stride, plane):
+    def unpack(sums, out, corners, height, picture_width, rows, cols, origin, stride):
         for y in range(rows):
             for lane in range(WIDTH):
                 top, left = corners[2 * lane] + y, corners[2 * lane + 1]
@@ -314,12 +350,12 @@ def average_kernel(
                     for x in range(min(cols, picture_width - left)):
                         pixel = top * picture_width + left + x
                         for c in range(VALUES):
-                            k = (origin + y * stride + x + c * plane) * WIDTH + lane
-                            out[pixel * VALUES + c] = packed[k]
+                            k = ((origin + y * stride + x) * SUMS + c) * WIDTH + lane
+                            out[pixel * VALUES + c] = sums[k]
 
     def kernel(
         feature_image, value_image, patch_image, out, row_of, column_of, corners,
-        features, values, numerator, denominator, patches,
+        features, values, sums, patches,
         squares, columns, weights, ring, ring_columns,
         height, picture_width, rows, cols, radius_y, radius_x, half_y, half_x,
         start, lowest_, highest_,
@@ -331,7 +367,7 @@ def average_kernel(
         patch_y, patch_x = 2 * half_y + 1, 2 * half_x + 1
         tile_rows, stride = rows + 2 * margin_y, cols + 2 * margin_x
         plane, origin = tile_rows * stride, margin_y * stride + margin_x
-        worth, own, row_size = 0, plane, stride * GROUP
+        own, row_size = plane, stride * GROUP
         unit, cap, lowest, highest = (
             splat(unit_),
             splat(cap_),
@@ -346,16 +382,18 @@ def average_kernel(
         pack(
             feature_image, features, FEATURES, row_of, column_of, corners, tile_rows, stride, factor
         )
+        if FACTORED:
+            factor_rows(features, plane, patch_y * stride)
         if GUIDED:
             pack(value_image, values, VALUES, row_of, column_of, corners, tile_rows, stride, factor)
         if FORM == PATCHWISE:
             pack(patch_image, patches, 2, row_of, column_of, corners, tile_rows, stride, ONE)
         if FORM == PATCH_SUMS:
-            fill(patches, plane, zero)
-            fill(numerator, plane, splat(self_floor))
+            for k in range(0, plane * SUMS, SUMS):
+                store(sums, k, zero)
+                store(sums, k + 1, splat(self_floor))
         else:
-            fill(numerator, plane * VALUES, zero)
-            fill(denominator, plane, zero)
+            fill(sums, plane * SUMS, zero)
 
         for dy in range(radius_y + 1):
             first = -dy - reach_y
@@ -387,21 +425,17 @@ def average_kernel(
                         length = min(STRETCH, count - begin)
                         compare(
                             features, squares, slot, columns, plane, leave, enter, to_j, patch_x,
-                            unit, cap, box, weights, begin, length,
+                            unit, cap, box, lowest, highest, weights, begin, length,
                         )  # fmt: skip
                         if FORM == PIXELWISE:
                             average(
-                                weights, lowest, highest, constants, plane, to_j,
-                                values, numerator, denominator, i + begin, length,
-                            )  # fmt: skip
+                                weights, constants, plane, to_j, values, sums, i + begin, length
+                            )
                         elif FORM == PATCH_SUMS:
-                            tally(
-                                weights, lowest, highest, constants, patches, numerator,
-                                i + begin, to_j, length,
-                            )  # fmt: skip
+                            tally(weights, constants, sums, i + begin, to_j, length)
                         else:
                             collect(
-                                weights, lowest, highest, constants, to_j, patches, ring, slot,
+                                weights, constants, to_j, patches, ring, slot,
                                 ring_columns, i + begin, begin, length, weight_unit,
                             )  # fmt: skip
                         keep_last(weights, length)
@@ -411,8 +445,8 @@ def average_kernel(
                             length = min(STRETCH, inner - begin)
                             sum_patches(ring_columns, patch_x, box, weights, begin, length)
                             average(
-                                weights, lowest, highest, constants, plane, to_j, values, numerator,
-                                denominator, i + reach_x - half_y * stride + begin, length,
+                                weights, constants, plane, to_j, values, sums,
+                                i + reach_x - half_y * stride + begin, length,
                             )  # fmt: skip
                             keep_last(weights, length)
 
@@ -421,22 +455,22 @@ def average_kernel(
             for x in range(cols):
                 i = origin + y * stride + x
                 if FORM == PATCH_SUMS:
-                    largest = load(numerator, i)
-                    mass = load(patches, i) + largest
-                    store(numerator, worth + i, splat(ONE) / sqrt(mass))
-                    store(numerator, own + i, largest / mass)
+                    largest = load(sums, i * SUMS + 1)
+                    mass = load(sums, i * SUMS) + largest
+                    store(sums, i * SUMS, splat(ONE) / sqrt(mass))
+                    store(sums, i * SUMS + 1, largest / mass)
                 else:
                     itself = splat(self_weight)
                     if FORM == PATCHWISE:
                         itself = box_sum(patches, own + i, stride, half_y, half_x)
                         itself = itself * splat(weight_scale)
-                    share = scale / (load(denominator, i) + itself)
+                    share = scale / (load(sums, i * SUMS + VALUES) + itself)
                     for c in range(VALUES):
-                        k = i + c * plane
-                        total = load(numerator, k) + itself * load(values, k)
-                        store(numerator, k, total * share)
-        unpack(numerator, out, corners, height, picture_width, rows, cols, origin, stride, plane)
+                        k = i * SUMS + c
+                        total = load(sums, k) + itself * load(values, i + c * plane)
+                        store(sums, k, total * share)
+        unpack(sums, out, corners, height, picture_width, rows, cols, origin, stride)
 
     numbers, indices = types.CPointer(float32), types.CPointer(int64)
-    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 10 + [int64] * 11 + [float32] * 7
+    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 9 + [int64] * 11 + [float32] * 7
     return kernel, void(*arguments)

@@ -1,5 +1,6 @@
 """Pictures in tiles, one for each lane of a vector: what the kernels of `simd.py` are given."""
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,6 +15,11 @@ Corners = list[tuple[int, int]]
 
 STAGGER = 576
 """Bytes by which areas begin at different places of a memory page."""
+PAGE = 4096
+KEPT = 2**24
+"""Bytes of memory that a thread keeps at most."""
+
+_local = threading.local()
 
 
 def tile_jobs(height: int, width: int, rows: int, cols: int) -> list[Corners]:
@@ -29,14 +35,36 @@ def aligned_areas(sizes: list[int]) -> list[NDArray[np.float32]]:
     """Areas of so many vectors each, aligned to cache lines.
 
     Staggered, since processors take a load for one that depends on a store when their addresses
-    differ by a multiple of 4096 bytes.
+    differ by a multiple of the size of a page.
     """
-    lanes = simd_width()
-    areas = []
+    return _areas(np.empty(_bytes(sizes), np.uint8), sizes)
+
+
+def kept_areas(sizes: list[int]) -> list[NDArray[np.float32]]:
+    """Such areas, up to `KEPT` in memory that the thread has used before: new memory is slow.
+
+    They hold anything, and are the caller's until this thread asks again.
+    """
+    needed = _bytes(sizes)
+    if needed > KEPT:
+        return aligned_areas(sizes)
+    memory: NDArray[np.uint8] | None = getattr(_local, "memory", None)
+    if memory is None or memory.size < needed:
+        memory = _local.memory = np.empty(needed, np.uint8)
+    return _areas(memory, sizes)
+
+
+def _bytes(sizes: list[int]) -> int:
+    return 4 * simd_width() * sum(sizes) + PAGE * len(sizes)
+
+
+def _areas(memory: NDArray[np.uint8], sizes: list[int]) -> list[NDArray[np.float32]]:
+    address, begin, areas = memory.ctypes.data, 0, []
     for number, size in enumerate(sizes):
-        area = np.empty(size * lanes + 1024, np.float32)
-        start = (number * STAGGER - area.ctypes.data) % 4096 // 4
-        areas.append(area[start : start + size * lanes])
+        begin += (number * STAGGER - address - begin) % PAGE
+        end = begin + 4 * simd_width() * size
+        areas.append(memory[begin:end].view(np.float32))
+        begin = end
     return areas
 
 

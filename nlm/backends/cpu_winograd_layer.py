@@ -3,7 +3,6 @@
 See `cpu_winograd` for the method. The grid of tiles begins at a map's corner.
 """
 
-import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
-from nlm.backends.cpu_tiles import ForEach, aligned_areas
+from nlm.backends.cpu_tiles import ForEach, aligned_areas, kept_areas
 
 if TYPE_CHECKING:
     from nlm.backends.cpu_layers import FeatureMap
@@ -30,8 +29,6 @@ CHUNK = 512
 """Weights that are made at once: so few that they stay in a cache, and in one thread."""
 LINE = 16
 """Numbers in a cache line."""
-
-_local = threading.local()
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,8 @@ def convolve_by_tiles(
     job = -(-JOB // (groups * vectors * blocks * lanes**2) // BATCH) * BATCH or BATCH
 
     def compute(first: int) -> None:
-        edge, numbers, products = (area.ctypes.data for area in scratch(sizes))
+        areas = kept_areas(sizes)
+        edge, numbers, products = (area.ctypes.data for area in areas)
         here = target.address(0, 1, 1)
         run(
             source.address(0, 0, 0),
@@ -141,13 +139,3 @@ def staggered(vectors: int) -> int:
     lanes = simd_width()
     lines = -(-vectors * lanes // LINE) | 1
     return lines * LINE // lanes
-
-
-def scratch(sizes: list[int]) -> list[NDArray[np.float32]]:
-    """Areas of at least so many vectors that the calling thread keeps; they hold anything."""
-    areas: list[NDArray[np.float32]] = getattr(_local, "areas", [])
-    held = [area.size // simd_width() for area in areas] or [0] * len(sizes)
-    if any(has < size for has, size in zip(held, sizes, strict=True)):
-        areas = aligned_areas([max(pair) for pair in zip(held, sizes, strict=True)])
-        _local.areas = areas
-    return areas

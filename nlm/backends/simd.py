@@ -158,8 +158,8 @@ def simd(width: int) -> SimpleNamespace:
       ``u`` plus x * 2^23 / u in ``u + x``, so their sums and differences can be taken exactly.
     - ``where_at_most(a, b, x, y)``: x where a <= b, otherwise y
     - ``exp2(a)``: 2^a for -126 <= a <= 127, within 1e-7 of its value
-    - ``fixed_exp2(a, constants)``: 2^(n / 2^16 - EXP2_OFFSET), n the bits of a, where that is a
-      normal number; within 7.6e-5 of its value. The constants, from
+    - ``fixed_exp2(a, constants)``: 2^(n / 2^16 - EXP2_OFFSET), n the bits of a less a multiple of
+      2^25, where that is a normal number; within 7.6e-5 of its value. The constants, from
       ``fixed_exp2_constants(zero)``, stay in registers if LLVM cannot know that zero is 0.
     - ``registers(n)``: `n` lanes (a literal number), zeroed; ``r[k]``, ``r[k] = lanes``
     - ``shift(r)``: drops ``r[0]``, moves the others down by one, zeroes the last
