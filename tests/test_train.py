@@ -268,6 +268,19 @@ class TestRevival:
         assert revive(net, average, run, 7) == 0
         assert all(value.equal(before[name]) for name, value in net.state_dict().items())
 
+    def test_blocks_that_are_dead_in_the_end_are_left_out(self, folder, tmp_path):
+        net, _, _ = self.killed(16)
+        arrays = {name: value.numpy() for name, value in net.state_dict().items()}
+        start = networks.saved(tmp_path / "dead.npz", TINY, arrays)
+        from nlm.learned.train import train
+
+        falling = {"steps": 4, "decay": 5}  # so that nothing is made afresh
+        config = config_for(folder, tmp_path / "out", warm_start=Path(start), **falling)
+        done = train(config, TINY, lambda line: None)
+        model, _, card = weights.load(done.weights)
+        assert model == replace(TINY, blocks=(1, 0))
+        assert card["left_out"] == ["bottom.0"]
+
     def test_a_run_says_how_many_there_were(self, folder, tmp_path):
         net, _, _ = self.killed(4)
         arrays = {name: value.numpy() for name, value in net.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Fresh weights for hidden channels that have died: whose ReLU lets nothing through any more.
+"""Hidden channels that have died, whose ReLU lets nothing through any more: fresh weights for them.
 
 No gradient reaches such a channel, so it stays dead, and what it costs buys nothing. Made afresh
 it begins to learn; what the network computes does not change at that moment.
@@ -35,7 +35,22 @@ def revive(net: NlNet, average: NlNet, run: Callable[[], object], seed: int) -> 
     int
         How many there were.
     """
-    blocks = {name: m for name, m in net.named_modules() if isinstance(m, ResBlock)}
+    fires = firing(net, run)
+    averaged = dict(average.named_modules())
+    random = torch.Generator().manual_seed(seed)
+    for name, block in residual_blocks(net).items():
+        dead = ~fires[name].to(block.conv1.weight.device)
+        fresh = torch.empty(block.conv1.weight.shape)
+        nn.init.kaiming_uniform_(fresh, nonlinearity="relu", generator=random)
+        for one in (block, averaged[name]):
+            assert isinstance(one, ResBlock)
+            renew(one, dead, fresh.to(dead.device))
+    return int(sum((~alive).sum() for alive in fires.values()))
+
+
+def firing(net: NlNet, run: Callable[[], object]) -> dict[str, Tensor]:
+    """Which hidden channels of each residual block are above zero anywhere while `run` runs."""
+    blocks = residual_blocks(net)
     fires = {
         name: torch.zeros(block.conv1.out_channels, dtype=torch.bool)
         for name, block in blocks.items()
@@ -54,16 +69,12 @@ def revive(net: NlNet, average: NlNet, run: Callable[[], object], seed: int) -> 
     finally:
         for hook in hooks:
             hook.remove()
-    averaged = dict(average.named_modules())
-    random = torch.Generator().manual_seed(seed)
-    for name, block in blocks.items():
-        dead = ~fires[name].to(block.conv1.weight.device)
-        fresh = torch.empty(block.conv1.weight.shape)
-        nn.init.kaiming_uniform_(fresh, nonlinearity="relu", generator=random)
-        for one in (block, averaged[name]):
-            assert isinstance(one, ResBlock)
-            renew(one, dead, fresh.to(dead.device))
-    return int(sum((~alive).sum() for alive in fires.values()))
+    return fires
+
+
+def residual_blocks(net: NlNet) -> dict[str, ResBlock]:
+    """The blocks of a network by name."""
+    return {name: m for name, m in net.named_modules() if isinstance(m, ResBlock)}
 
 
 def renew(block: ResBlock, dead: Tensor, fresh: Tensor) -> None:
