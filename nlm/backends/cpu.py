@@ -84,12 +84,13 @@ class Tile:
     def scratch(self, feature_channels: int, value_channels: int, guided: bool) -> list[int]:
         """Vectors needed for each of the kernel's areas, in the order of its arguments."""
         stride = self.cols + 2 * self.margin[1]
-        plane = (self.rows + 2 * self.margin[0]) * stride + stride + 2
+        plane = (self.rows + 2 * self.margin[0]) * stride
         row = stride * self.group
         patchwise = self.form == PATCHWISE
+        rows_factored = 2 if feature_channels == 1 else 0  # their differences and sums
         sums = 2 if self.form == PATCH_SUMS else value_channels + 1
         return [
-            plane * max(feature_channels, 3),  # of gray also differences and sums of rows
+            plane * (feature_channels + rows_factored),
             plane * value_channels if guided else 0,
             plane * sums,
             plane * 2 if patchwise else 0,  # patch sums

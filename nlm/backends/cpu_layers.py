@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
+from nlm.backends.cpu_packing import in_vectors
 from nlm.backends.cpu_tiles import ForEach, aligned_areas
 from nlm.backends.cpu_winograd_layer import WinogradWeights, convolve_by_tiles
 
@@ -107,21 +108,13 @@ class Convolution:
         """From weights (outputs, inputs, taps, taps) and biases (outputs,)."""
         if weights.shape[2:] == (3, 3) and step == 1:
             return WinogradWeights.of(weights, bias)
-        outputs, inputs, taps, _ = weights.shape
         lanes = simd_width()
-        vectors, _ = register_block(-(-outputs // lanes))
-        groups, blocks = -(-outputs // (lanes * vectors)), -(-inputs // lanes)
-        full = np.zeros((groups * vectors * lanes, blocks * lanes, taps, taps), np.float32)
-        full[:outputs, :inputs] = weights
-        full = full.reshape(groups, vectors, lanes, blocks, lanes, taps, taps)
-        packed = aligned_areas([full.size // lanes])[0].reshape(
-            groups, taps, taps, blocks, lanes, vectors, lanes
-        )
-        packed[...] = full.transpose(0, 5, 6, 3, 4, 1, 2)
-        full_bias = aligned_areas([groups * vectors])[0]
-        full_bias[:] = 0
-        full_bias[:outputs] = bias
-        return cls(packed, full_bias.reshape(groups, vectors, lanes), outputs, step)
+        vectors, _ = register_block(-(-len(weights) // lanes))
+        full, full_bias = in_vectors(weights, bias, vectors)
+        ordered = full.transpose(0, 5, 6, 3, 4, 1, 2)
+        packed = aligned_areas([full.size // lanes])[0].reshape(ordered.shape)
+        packed[...] = ordered
+        return cls(packed, full_bias, len(weights), step)
 
 
 Layer = Convolution | WinogradWeights

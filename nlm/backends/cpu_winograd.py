@@ -78,6 +78,19 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
             splat(A3) * odd + (splat(B3) * far_odd + m5),
         )
 
+    @njit(inline="always")
+    def tile_before(first, across):
+        """Where the tile stands, in y and x, that `tile_after` makes the first of."""
+        return first // across * 4, first % across * 4 - 4
+
+    @njit(inline="always")
+    def tile_after(y, x, columns):
+        """Where the next tile stands."""
+        x += 4
+        if x >= columns:
+            return y + 4, 0
+        return y, x
+
     @inline
     def enter(
         source, source_block, source_row, edge, numbers, step, blocks, batch, first, count, across,
@@ -85,13 +98,9 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
     ):  # fmt: skip
         """V of a batch of tiles; asks for what the next block or batch sees."""
         for block in range(blocks):
-            y = first // across * 4
-            x = first % across * 4 - 4
+            y, x = tile_before(first, across)
             for t in range(count):
-                x += 4
-                if x >= columns:
-                    x = 0
-                    y += 4
+                y, x = tile_after(y, x, columns)
                 area, row = source, source_row
                 start = block * source_block + y * source_row + x * WIDTH
                 ahead = start + source_block
@@ -163,13 +172,9 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
         """The results of a batch of tiles."""
         for v in range(vectors):
             b = load(bias, v)
-            y = first // across * 4
-            x = first % across * 4 - 4
+            y, x = tile_before(first, across)
             for t in range(count):
-                x += 4
-                if x >= columns:
-                    x = 0
-                    y += 4
+                y, x = tile_after(y, x, columns)
                 start = ((v // VECTORS * batch + t) * VECTORS + v % VECTORS) * WIDTH
                 half = registers(24)
                 for j in range(6):

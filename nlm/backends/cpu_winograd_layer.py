@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
+from nlm.backends.cpu_packing import in_vectors
 from nlm.backends.cpu_tiles import ForEach, aligned_areas, kept_areas
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class WinogradWeights:
 
     Attributes
     ----------
-    taps : ndarray, shape (9, groups, input blocks, lanes, vectors, lanes)
+    taps : ndarray, shape (3, 3, groups, input blocks, lanes, vectors, lanes)
     bias : ndarray, shape (groups, vectors, lanes)
     channels : int
         Of the output.
@@ -50,18 +51,10 @@ class WinogradWeights:
     @classmethod
     def of(cls, weights: NDArray[np.floating], bias: NDArray[np.floating]) -> "WinogradWeights":
         """From weights (outputs, inputs, 3, 3) and biases (outputs,)."""
-        outputs, inputs = weights.shape[:2]
-        lanes = simd_width()
-        vectors, _ = register_block(-(-outputs // lanes))
-        groups, blocks = -(-outputs // (lanes * vectors)), -(-inputs // lanes)
-        full = np.zeros((groups * vectors * lanes, blocks * lanes, 9), np.float32)
-        full[:outputs, :inputs] = weights.reshape(outputs, inputs, 9)
-        full = full.reshape(groups, vectors, lanes, blocks, lanes, 9)
-        full_bias = aligned_areas([groups * vectors])[0]
-        full_bias[:] = 0
-        full_bias[:outputs] = bias
-        taps = np.ascontiguousarray(full.transpose(5, 0, 3, 4, 1, 2))
-        return cls(taps, full_bias.reshape(groups, vectors, lanes), outputs)
+        vectors, _ = register_block(-(-len(weights) // simd_width()))
+        full, full_bias = in_vectors(weights, bias, vectors)
+        taps = np.ascontiguousarray(full.transpose(5, 6, 0, 3, 4, 1, 2))
+        return cls(taps, full_bias, len(weights))
 
     @cached_property
     def weights(self) -> NDArray[np.float32]:
@@ -72,7 +65,7 @@ class WinogradWeights:
         for start in range(0, taps.shape[1], CHUNK):
             part = slice(start, start + CHUNK)
             weights[:, part] = matrix @ taps[:, part].astype(np.float64)
-        return weights.reshape(NUMBERS, *self.taps.shape[1:])
+        return weights.reshape(NUMBERS, *self.taps.shape[2:])
 
 
 def of_taps() -> NDArray[np.float64]:

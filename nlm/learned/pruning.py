@@ -21,7 +21,7 @@ def without_blocks(
     Parameters
     ----------
     config : ModelConfig
-        Of two levels or more.
+        Of two levels or more, if any block goes: there is no layer before a single level's.
     arrays : dict
         Its weights by name.
     idle : collection of int
