@@ -4,6 +4,7 @@ The command line draws its options from these fields, so each carries a help tex
 """
 
 from dataclasses import Field, dataclass, field, fields
+from functools import cache
 from typing import Any, Self, get_args
 
 from nlm.errors import UsageError
@@ -71,6 +72,7 @@ class Params:
         return self
 
 
+@cache
 def kind(spec: Field[Any]) -> type:
     """The type of a field's value: bool, int, float or str (a file), None beside it or not."""
     types = get_args(spec.type) or (spec.type,)

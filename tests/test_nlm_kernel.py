@@ -1,11 +1,14 @@
 """The classical kernel against its slow twin, and what it promises of its arithmetic."""
 
+import ctypes
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlm.backends import cpu
+from nlm.backends.compiled import simd_width
 from nlm.backends.cpu import nlm
 from tests import naive
 from tests.conftest import checkers, noisy
@@ -129,17 +132,31 @@ def test_reflection_does_not_repeat_the_edge():
 
 
 def test_power_of_two_of_a_fixed_point_number_is_within_its_bound():
-    from nlm.backends.simd import EXP2_OFFSET, FIXED_EXP2
+    from numba import cfunc, float32, int64, types
 
-    fraction = np.arange(2**16, dtype=np.float32) / 2**16
-    off = np.full_like(fraction, FIXED_EXP2[-1])
-    for coefficient in FIXED_EXP2[-2::-1]:  # multiply and add, rounded once
-        off = np.float32(np.float64(off) * fraction + coefficient)
-    for whole in (0, -1, -40):
-        exponent = (whole + EXP2_OFFSET) * 2**16 + np.arange(2**16, dtype=np.int64)
-        bits = (exponent * 2**7 - off.view(np.int32)) % 2**32
-        power = bits.astype(np.uint32).view(np.float32)
-        assert np.all(np.abs(power / 2 ** (whole + np.float64(fraction)) - 1) < 7.6e-5)
+    from nlm.backends.simd import EXP2_OFFSET, simd
+
+    width = simd_width()
+    ops = simd(width)
+    constants_of, power_of, load, store = (
+        ops.fixed_exp2_constants,
+        ops.fixed_exp2,
+        ops.load,
+        ops.store,
+    )
+
+    @cfunc(types.void(types.CPointer(float32), int64, float32))
+    def to_powers(numbers, count, zero):
+        constants = constants_of(zero)
+        for k in range(count):
+            store(numbers, k, power_of(load(numbers, k), constants))
+
+    fraction = np.arange(2**16) / 2**16
+    for whole in (0, -1, -40, 20):
+        bits = (whole + EXP2_OFFSET) * 2**16 + np.arange(2**16)
+        powers = bits.astype(np.int32).view(np.float32)
+        to_powers.ctypes(powers.ctypes.data_as(ctypes.POINTER(ctypes.c_float)), 2**16 // width, 0)
+        assert np.all(np.abs(powers / 2 ** (whole + fraction) - 1) < 7.6e-5)
 
 
 @pytest.mark.parametrize("strength", [0.01, 0.1, 10])

@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -276,9 +277,12 @@ def tile_shape(
     A tile costs time for its pixels and for some round them: those within about half the reach of
     the search and a patch. All lanes of all threads take as long as the busiest.
     """
-    around = [size + reach / 2 for size, reach in zip(patch, radius, strict=True)]
-    workers = simd_width() * available_threads()
+    around = tuple(size + reach / 2 for size, reach in zip(patch, radius, strict=True))
+    return _quickest(height, width, around, simd_width() * available_threads())
 
+
+@lru_cache(maxsize=64)
+def _quickest(height: int, width: int, around: tuple[float, ...], workers: int) -> tuple[int, int]:
     def time(shape: tuple[int, int]) -> float:
         rows, cols = shape
         tiles = -(-height // rows) * -(-width // cols)

@@ -243,31 +243,36 @@ def average_kernel(
         return w
 
     @inline
-    def add_sums(sums, i, totals, total):
-        for c in range(VALUES):
-            add(sums, i * SUMS + c, totals[c])
-        add(sums, i * SUMS + VALUES, total)
+    def load_sums(sums, i, totals):
+        for c in range(SUMS):
+            totals[c] = load(sums, i * SUMS + c)
+
+    @inline
+    def store_sums(sums, i, totals):
+        for c in range(SUMS):
+            store(sums, i * SUMS + c, totals[c])
 
     @inline
     def average(weights, constants, plane, to_j, values, sums, i, count):
         """Add the weighted values of j to i, and of i to j, along a stretch of pairs."""
+        totals = registers(SUMS)
         for x in range(count):
             k = CARRY + x * GROUP
-            total, totals = splat(ZERO), registers(VALUES)
+            load_sums(sums, i + x, totals)
             for g in range(GROUP):
                 fresh = FORM == PIXELWISE
                 w = weigh(weights, k + g, constants) if fresh else load(weights, k + g)
-                total = total + w
+                totals[VALUES] = totals[VALUES] + w
                 for c in range(VALUES):
                     totals[c] = totals[c] + w * load(values, i + x + c * plane + to_j + g)
-            add_sums(sums, i + x, totals, total)
-            total, totals = splat(ZERO), registers(VALUES)
+            store_sums(sums, i + x, totals)
+            load_sums(sums, i + x + to_j, totals)
             for g in range(GROUP):
                 w = load(weights, k - g * GROUP + g)
-                total = total + w
+                totals[VALUES] = totals[VALUES] + w
                 for c in range(VALUES):
                     totals[c] = totals[c] + w * load(values, i + x - g + c * plane)
-            add_sums(sums, i + x + to_j, totals, total)
+            store_sums(sums, i + x + to_j, totals)
 
     @inline
     def tally(weights, constants, sums, i, to_j, count):

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,10 +49,13 @@ def kept_areas(sizes: list[int]) -> list[NDArray[np.float32]]:
     needed = _bytes(sizes)
     if needed > KEPT:
         return aligned_areas(sizes)
+    if getattr(_local, "sizes", None) == sizes:
+        return _local.areas  # type: ignore[no-any-return]
     memory: NDArray[np.uint8] | None = getattr(_local, "memory", None)
     if memory is None or memory.size < needed:
         memory = _local.memory = np.empty(needed, np.uint8)
-    return _areas(memory, sizes)
+    _local.sizes, _local.areas = sizes, _areas(memory, sizes)
+    return _local.areas  # type: ignore[no-any-return]
 
 
 def _bytes(sizes: list[int]) -> int:
@@ -68,11 +72,11 @@ def _areas(memory: NDArray[np.uint8], sizes: list[int]) -> list[NDArray[np.float
     return areas
 
 
+@lru_cache(maxsize=64)
 def reflected(size: int, tile: int, margin: int) -> NDArray[np.int64]:
-    """Positions in a picture axis continued by reflection, from -margin on."""
+    """Positions in a picture axis continued by reflection, from -margin on; to be read only."""
     tiles = -(-size // tile)
-    position = np.arange(-margin, tiles * tile + margin)
-    if size == 1:
-        return np.zeros_like(position)
-    position = np.abs(position) % (2 * size - 2)
-    return np.minimum(position, 2 * size - 2 - position)
+    position = np.arange(-margin, tiles * tile + margin) % max(1, 2 * size - 2)
+    position = np.minimum(position, 2 * size - 2 - position)
+    position.flags.writeable = False
+    return position

@@ -28,11 +28,12 @@ FASTMATH = ("contract", "nsz", "arcp", "afn")
 
 EXP2 = (1.0, 0.693147203, 0.24022648, 0.0555033242, 0.00961842850, 0.00133988989, 0.000153555586)
 """Coefficients of 2^x for -0.5 <= x <= 0.5, minimax: within 2e-9 of the value but for rounding."""
-FIXED_EXP2 = (8389235.0, 2551532.0, -1896385.375, -654519.4375)
-"""Coefficients of 2^23 (2 + f - 2^f) for 0 <= f <= 1: by that much less 2^23 the bits of a float
-are off where f stands in place of its mantissa. With them a power is within 7.6e-5 of its value."""
 FRACTION_BASE = 128.0
 """A float whose unit in the last place is 2^-16."""
+FIXED_EXP2 = (86.82419, -11029.642, -50482.066, 4745720.0)
+"""a, b, c, d: where y = a (FRACTION_BASE + f) + b and 0 <= f <= 1, d - y (y^2 + c) is
+2^23 (2 + f - 2^f). By that much less 2^23 the bits of a float are off where f stands in place of
+its mantissa. With them a power is within 7.6e-5 of its value, by three multiply-adds."""
 EXP2_OFFSET = 277
 """The bits of 1 and of 2^23 as a float, added and divided by 2^23."""
 ROUNDER = 1.5 * 2**23
@@ -341,7 +342,7 @@ def simd(width: int) -> SimpleNamespace:
     @intrinsic
     def fixed_exp2(typingctx: Any, a: Any, constants: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            base, *coefficients = (
+            base, slope, shift, c, d = (
                 builder.load(_element(builder, args[1], ir.Constant(INT32, k)))
                 for k in range(constants.count)
             )
@@ -350,11 +351,11 @@ def simd(width: int) -> SimpleNamespace:
             order = [k + 2 * width * (k % 2) for k in range(2 * width)]
             places = ir.Constant(ir.VectorType(INT32, 2 * width), order)
             fraction = builder.bitcast(builder.shuffle_vector(low, high, places), vector)
-            fraction = builder.fsub(fraction, base)
-            off = coefficients.pop()
-            while coefficients:
-                product = builder.fmul(off, fraction, flags=FASTMATH)
-                off = builder.fadd(product, coefficients.pop(), flags=FASTMATH)
+            y = builder.fmul(fraction, slope, flags=FASTMATH)
+            y = builder.fadd(y, shift, flags=FASTMATH)
+            square = builder.fmul(y, y, flags=FASTMATH)
+            cubic = builder.fmul(y, builder.fadd(square, c, flags=FASTMATH), flags=FASTMATH)
+            off = builder.fsub(d, cubic, flags=FASTMATH)
             exponent = ir.Constant(integers, [7] * width)
             exponent = builder.shl(builder.bitcast(args[0], integers), exponent)
             return builder.bitcast(builder.sub(exponent, builder.bitcast(off, integers)), vector)

@@ -15,6 +15,7 @@ doi:10.5201/ipol.2011.bcm_nlm.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 from nlm.errors import UsageError
@@ -170,6 +171,7 @@ class ClipParams(NlmParams):
         return replace(self, **vars(self.search(sigma)))
 
 
+@lru_cache(maxsize=64)
 def best_strength(patch_size: int, sigma: float) -> float:
     """The strength for a patch size and a noise level, interpolated between tuned ones."""
     import numpy as np
@@ -239,16 +241,15 @@ def _denoised(
         one and one * sigma / guide_sigma for one in (params.strength, params.strength_chroma)
     ]
     colour = colour and params.strength_chroma is not None
-    denoised = np.empty_like(frames)
-    for frame, guide, result in zip(frames, guides, denoised, strict=True):
+    denoised = []
+    for frame, guide in zip(frames, guides, strict=True):
         guide = frame if guides is frames else guide
         if colour:
-            result[...] = average_colour(frame, guide, guide_sigma, strengths, params, backend)
+            result = average_colour(frame, guide, guide_sigma, strengths, params, backend)
         else:
-            result[...] = means(guide, frame, guide_sigma, strengths[0], params, backend)
-        if params.refine:
-            result[...] = refine(frame, result, sigma, backend)
-    return denoised
+            result = means(guide, frame, guide_sigma, strengths[0], params, backend)
+        denoised.append(refine(frame, result, sigma, backend) if params.refine else result)
+    return denoised[0][None] if len(denoised) == 1 else np.stack(denoised)
 
 
 def average_colour(
