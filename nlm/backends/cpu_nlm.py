@@ -155,19 +155,24 @@ def average_kernel(
         features, squares, columns, plane, i, to_j, count, patch_y, stride, row_size, unit, cap,
     ):  # fmt: skip
         """Sum the differences over the patch rows that begin at `i`, for each column."""
-        pixel = registers(FEATURES)
+        pixel, totals = registers(FEATURES), registers(GROUP)
         for x in range(count):
             for g in range(GROUP):
-                store(columns, x * GROUP + g, splat(ZERO))
+                totals[g] = splat(ZERO)
             for q in range(patch_y):
                 k = i + q * stride + x
                 fetch(features, plane, k, pixel)
                 for g in range(GROUP):
-                    d = difference(pixel, features, plane, k + to_j + g, unit, cap)
-                    if KEEP:
-                        store(squares, q * row_size + x * GROUP + g, d)
-                    s = plus(load(columns, x * GROUP + g), minus(d, unit))
-                    store(columns, x * GROUP + g, s)
+                    if FACTORED:
+                        d = pixel[0] - load(features, k + to_j + g)
+                        totals[g] = d * d + totals[g]
+                    else:
+                        d = difference(pixel, features, plane, k + to_j + g, unit, cap)
+                        if KEEP:
+                            store(squares, q * row_size + x * GROUP + g, d)
+                        totals[g] = plus(totals[g], sub_bits(d, unit))
+            for g in range(GROUP):
+                store(columns, x * GROUP + g, totals[g])
 
     @inline
     def move_column(
