@@ -83,14 +83,6 @@ def average_kernel(
     inline = njit(error_model="numpy", forceinline=True)
 
     @inline
-    def add(array, i, value):
-        store(array, i, load(array, i) + value)
-
-    @inline
-    def raise_to(array, i, value):
-        store(array, i, maximum(load(array, i), value))
-
-    @inline
     def plus(a, b):
         return a + b if FACTORED else add_bits(a, b)
 
@@ -259,7 +251,10 @@ def average_kernel(
 
     @inline
     def average(weights, constants, plane, to_j, values, sums, i, count):
-        """Add the weighted values of j to i, and of i to j, along a stretch of pairs."""
+        """Add the weighted values of j to i, and of i to j, along a stretch of pairs.
+
+        The newest weight comes last where it has just been made.
+        """
         totals = registers(SUMS)
         for x in range(count):
             k = CARRY + x * GROUP
@@ -272,7 +267,7 @@ def average_kernel(
                     totals[c] = totals[c] + w * load(values, i + x + c * plane + to_j + g)
             store_sums(sums, i + x, totals)
             load_sums(sums, i + x + to_j, totals)
-            for g in range(GROUP):
+            for g in range(GROUP - 1, -1, -1):
                 w = load(weights, k - g * GROUP + g)
                 totals[VALUES] = totals[VALUES] + w
                 for c in range(VALUES):
@@ -282,22 +277,21 @@ def average_kernel(
     @inline
     def tally(weights, constants, sums, i, to_j, count):
         """Keep each patch's sum of weights and its largest, along a stretch of pairs."""
+        totals = registers(SUMS)
         for x in range(count):
             k = CARRY + x * GROUP
-            total, most = splat(ZERO), splat(ZERO)
+            load_sums(sums, i + x, totals)
             for g in range(GROUP):
                 w = weigh(weights, k + g, constants)
-                total = total + w
-                most = maximum(most, w)
-            add(sums, (i + x) * SUMS, total)
-            raise_to(sums, (i + x) * SUMS + 1, most)
-            total, most = splat(ZERO), splat(ZERO)
-            for g in range(GROUP):
+                totals[0] = totals[0] + w
+                totals[1] = maximum(totals[1], w)
+            store_sums(sums, i + x, totals)
+            load_sums(sums, i + x + to_j, totals)
+            for g in range(GROUP - 1, -1, -1):
                 w = load(weights, k - g * GROUP + g)
-                total = total + w
-                most = maximum(most, w)
-            add(sums, (i + x + to_j) * SUMS, total)
-            raise_to(sums, (i + x + to_j) * SUMS + 1, most)
+                totals[0] = totals[0] + w
+                totals[1] = maximum(totals[1], w)
+            store_sums(sums, i + x + to_j, totals)
 
     @inline
     def collect(
