@@ -28,7 +28,9 @@ __all__ = ["Groups", "Part", "collaborate", "nlm", "nlm_colour"]
 LARGEST_TILE = 288
 """Most rows and columns of the tile of a lane."""
 PARTS = 12
-"""How many ways of dividing a side of the picture are compared."""
+"""How many ways of dividing a short side of the picture are compared."""
+CACHED = 2**23
+"""Bytes that a thread can go through again and again without waiting for memory."""
 GROUPS = (7, 3)
 """How many neighbouring offsets may be taken together: what leaves the fewest idle."""
 CUTOFF = 28.0
@@ -58,14 +60,15 @@ PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
 
 
 @dataclass(frozen=True)
-class Tile:
-    """Sizes of the tile that each lane of a vector works on, in pixels."""
+class Layout:
+    """What the kernel keeps for a tile of the picture, all sizes in pixels."""
 
-    rows: int
-    cols: int
     radius: tuple[int, int]
     half: tuple[int, int]
     form: int
+    features: int
+    values: int
+    guided: bool
 
     @property
     def margin(self) -> tuple[int, int]:
@@ -82,25 +85,58 @@ class Tile:
         offsets = 2 * self.radius[1] + 1
         return min(GROUPS, key=lambda group: -offsets % group)
 
-    def scratch(self, feature_channels: int, value_channels: int, guided: bool) -> list[int]:
-        """Vectors needed for each of the kernel's areas, in the order of its arguments."""
-        stride = self.cols + 2 * self.margin[1]
-        plane = (self.rows + 2 * self.margin[0]) * stride
-        row = stride * self.group
-        patchwise = self.form == PATCHWISE
-        rows_factored = 2 if feature_channels == 1 else 0  # their differences and sums
-        sums = 2 if self.form == PATCH_SUMS else value_channels + 1
+    @property
+    def planes(self) -> list[int]:
+        """Vectors for each pixel: of features, values, sums and patch sums."""
+        factored = 2 if self.features == 1 else 0  # differences and sums of rows
         return [
-            plane * (feature_channels + rows_factored),
-            plane * value_channels if guided else 0,
-            plane * sums,
-            plane * 2 if patchwise else 0,  # patch sums
-            row * (2 * self.half[0] + 1) if feature_channels > 1 else 0,  # squared differences
+            self.features + factored,
+            self.values if self.guided else 0,
+            2 if self.form == PATCH_SUMS else self.values + 1,
+            2 if self.form == PATCHWISE else 0,
+        ]
+
+    def scratch(self, rows: int, cols: int) -> list[int]:
+        """Vectors needed for each of the kernel's areas, in the order of its arguments."""
+        stride = cols + 2 * self.margin[1]
+        plane, row = (rows + 2 * self.margin[0]) * stride, stride * self.group
+        ring = row * (2 * self.half[0] + 1)
+        patchwise = self.form == PATCHWISE
+        return [
+            *(plane * vectors for vectors in self.planes),
+            ring if self.features > 1 else 0,  # squared differences
             row,  # column sums
             (STRETCH + self.group - 1) * self.group,  # weights
-            row * (2 * self.half[0] + 1) if patchwise else 0,  # ring of such rows
+            ring if patchwise else 0,  # rows of weights
             row if patchwise else 0,  # column sums of the ring
         ]
+
+
+@lru_cache(maxsize=64)
+def tile_shape(layout: Layout, height: int, width: int, threads: int) -> tuple[int, int]:
+    """Rows and columns of the tiles that take the least time.
+
+    A tile costs time for its pixels and for some round them: those within about half the reach of
+    the search and a patch. All lanes of all threads take as long as the busiest. Every group of
+    offsets goes through all planes of a tile, which therefore fit into `CACHED`.
+    """
+    around = [2 * half + 1 + reach / 2 for half, reach in zip(layout.half, layout.radius)]  # noqa: B905
+    margin, lanes = layout.margin, simd_width()
+    cached = CACHED / (4 * lanes * sum(layout.planes))
+
+    def cost(shape: tuple[int, int]) -> tuple[bool, float]:
+        rows, cols = shape
+        tiles = -(-height // rows) * -(-width // cols)
+        time = -(-tiles // (lanes * threads)) * (rows + around[0]) * (cols + around[1])
+        return (rows + 2 * margin[0]) * (cols + 2 * margin[1]) > cached, time
+
+    return min(product(_divided(height), _divided(width)), key=cost)
+
+
+def _divided(size: int) -> list[int]:
+    """Ways of cutting a side into equal parts, the largest part first."""
+    fewest = -(-size // LARGEST_TILE)
+    return [-(-size // parts) for parts in range(fewest, min(2 * fewest + PARTS, size + 1))]
 
 
 def nlm(
@@ -241,12 +277,12 @@ def _average(
     """One visit to all pairs of patches, in one of the kernel's forms."""
     height, width = features.shape[:2]
     guided = form != PATCH_SUMS and values is not features
-    patch = (2 * half[0] + 1, 2 * half[1] + 1)
-    tile = Tile(*tile_shape(height, width, patch, radius), radius, half, form)
-    run = _kernel(form, tile.group, arithmetic, features.shape[2], channels, guided)
-    row_of = reflected(height, tile.rows, tile.margin[0]) * width
-    column_of = reflected(width, tile.cols, tile.margin[1])
-    sizes = tile.scratch(features.shape[2], channels, guided)
+    layout = Layout(radius, half, form, features.shape[2], channels, guided)
+    rows, cols = tile_shape(layout, height, width, available_threads())
+    run = _kernel(layout, arithmetic)
+    row_of = reflected(height, rows, layout.margin[0]) * width
+    column_of = reflected(width, cols, layout.margin[1])
+    sizes = layout.scratch(rows, cols)
     out = np.empty((height, width, channels), np.float32)
     local = threading.local()
 
@@ -261,56 +297,26 @@ def _average(
         run(
             *(image.ctypes.data for image in images),
             *areas,
-            *(height, width, tile.rows, tile.cols, *radius, *half),
+            *(height, width, rows, cols, *radius, *half),
             *arithmetic.numbers,
         )
 
-    for_each(average_tiles, tile_jobs(height, width, tile.rows, tile.cols))
+    for_each(average_tiles, tile_jobs(height, width, rows, cols))
     return out
 
 
-def tile_shape(
-    height: int, width: int, patch: tuple[int, int], radius: tuple[int, int]
-) -> tuple[int, int]:
-    """Rows and columns of the tiles that take the least time.
-
-    A tile costs time for its pixels and for some round them: those within about half the reach of
-    the search and a patch. All lanes of all threads take as long as the busiest.
-    """
-    around = tuple(size + reach / 2 for size, reach in zip(patch, radius, strict=True))
-    return _quickest(height, width, around, simd_width() * available_threads())
-
-
-@lru_cache(maxsize=64)
-def _quickest(height: int, width: int, around: tuple[float, ...], workers: int) -> tuple[int, int]:
-    def time(shape: tuple[int, int]) -> float:
-        rows, cols = shape
-        tiles = -(-height // rows) * -(-width // cols)
-        return -(-tiles // workers) * (rows + around[0]) * (cols + around[1])
-
-    return min(product(_divided(height), _divided(width)), key=time)
-
-
-def _divided(size: int) -> list[int]:
-    """Ways of cutting a side into equal parts, the largest part first."""
-    fewest = -(-size // LARGEST_TILE)
-    return [-(-size // parts) for parts in range(fewest, min(fewest + PARTS, size + 1))]
-
-
-def _kernel(
-    form: int, group: int, arithmetic: "Arithmetic", features: int, values: int, guided: bool
-) -> Callable[..., None]:
+def _kernel(layout: Layout, arithmetic: "Arithmetic") -> Callable[..., None]:
     return kernel(
         "cpu_nlm",
         "average",
-        group=group,
+        group=layout.group,
         stretch=STRETCH,
-        form=form,
+        form=layout.form,
         coarse=arithmetic.coarse,
         capped=int(arithmetic.capped),
-        features=features,
-        values=values,
-        guided=int(guided),
+        features=layout.features,
+        values=layout.values,
+        guided=int(layout.guided),
     )
 
 
