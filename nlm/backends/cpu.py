@@ -31,7 +31,7 @@ PARTS = 12
 """How many ways of dividing a short side of the picture are compared."""
 CACHED = 2**23
 """Bytes that a thread can go through again and again without waiting for memory."""
-GROUPS = (7, 3)
+GROUPS = (7, 6, 3)
 """How many neighbouring offsets may be taken together: what leaves the fewest idle."""
 CUTOFF = 28.0
 """exp(-CUTOFF) counts as zero: squared differences beyond it are capped."""
