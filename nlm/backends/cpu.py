@@ -61,7 +61,18 @@ PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
 
 @dataclass(frozen=True)
 class Layout:
-    """What the kernel keeps for a tile of the picture, all sizes in pixels."""
+    """What the kernel keeps of a tile.
+
+    Attributes
+    ----------
+    radius, half : (int, int)
+        Reach of the search window and half the patch, in rows and columns.
+    form : int
+    features, values : int
+        Channels that are compared and averaged.
+    guided : bool
+        The values are another picture than the features.
+    """
 
     radius: tuple[int, int]
     half: tuple[int, int]
@@ -117,10 +128,10 @@ def tile_shape(layout: Layout, height: int, width: int, threads: int) -> tuple[i
     """Rows and columns of the tiles that take the least time.
 
     A tile costs time for its pixels and for some round them: those within about half the reach of
-    the search and a patch. All lanes of all threads take as long as the busiest. Every group of
-    offsets goes through all planes of a tile, which therefore fit into `CACHED`.
+    the search and a patch. All lanes of all threads take as long as the busiest. A thread goes
+    through all planes of its tiles for every group of offsets: they should fit into `CACHED`.
     """
-    around = [2 * half + 1 + reach / 2 for half, reach in zip(layout.half, layout.radius)]  # noqa: B905
+    around = [2 * layout.half[axis] + 1 + layout.radius[axis] / 2 for axis in (0, 1)]
     margin, lanes = layout.margin, simd_width()
     cached = CACHED / (4 * lanes * sum(layout.planes))
 

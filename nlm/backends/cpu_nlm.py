@@ -162,7 +162,7 @@ def average_kernel(
                         d = difference(pixel, features, plane, k + to_j + g, unit, cap)
                         if KEEP:
                             store(squares, q * row_size + x * GROUP + g, d)
-                        totals[g] = plus(totals[g], sub_bits(d, unit))
+                        totals[g] = add_bits(totals[g], sub_bits(d, unit))
             for g in range(GROUP):
                 store(columns, x * GROUP + g, totals[g])
 

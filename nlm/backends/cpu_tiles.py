@@ -49,13 +49,13 @@ def kept_areas(sizes: list[int]) -> list[NDArray[np.float32]]:
     needed = _bytes(sizes)
     if needed > KEPT:
         return aligned_areas(sizes)
-    if getattr(_local, "sizes", None) == sizes:
-        return _local.areas  # type: ignore[no-any-return]
-    memory: NDArray[np.uint8] | None = getattr(_local, "memory", None)
-    if memory is None or memory.size < needed:
-        memory = _local.memory = np.empty(needed, np.uint8)
-    _local.sizes, _local.areas = sizes, _areas(memory, sizes)
-    return _local.areas  # type: ignore[no-any-return]
+    if getattr(_local, "sizes", None) != sizes:
+        memory: NDArray[np.uint8] | None = getattr(_local, "memory", None)
+        if memory is None or memory.size < needed:
+            memory = _local.memory = np.empty(needed, np.uint8)
+        _local.sizes, _local.areas = sizes, _areas(memory, sizes)
+    areas: list[NDArray[np.float32]] = _local.areas
+    return areas
 
 
 def _bytes(sizes: list[int]) -> int:
