@@ -46,6 +46,13 @@ def test_equals_the_naive_twin(
     assert np.abs(fast - slow).max() < TOLERANCE
 
 
+@pytest.mark.parametrize(("patch", "sigma"), [(15, 50 / 255), (31, 50 / 255), (31, 5 / 255)])
+def test_many_roundings_of_large_patches_in_colour_do_not_show(patch, sigma):
+    image = noisy(checkers(60, 70, 3), sigma)
+    fast, slow = both(image, sigma, 0.3, (patch, patch), (10, 10), False)
+    assert np.abs(fast - slow).max() < TOLERANCE
+
+
 @pytest.mark.parametrize("aggregate", [False, True])
 @pytest.mark.parametrize("patch", [5, 7, 11])
 def test_little_noise_beside_edges_of_full_range(aggregate, patch):

@@ -36,7 +36,11 @@ GROUPS = (7, 6, 3)
 CUTOFF = 28.0
 """exp(-CUTOFF) counts as zero: squared differences beyond it are capped."""
 FINE = 2**7
-"""The capped exponents' usual range: fractions have 16 bits then, fewer if it has to be more."""
+"""The usual `unit` of integers: exponents have 16 bits of a fraction then."""
+FINER = (2, 2**4, FINE)
+"""Such for large patches, whose many roundings would show."""
+ROUNDINGS = 256
+"""Numbers in a patch whose roundings do not show where the unit is `FINE`."""
 EXP2_OFFSET = 277
 """Of the exponents that the kernel raises 2 to, see simd.py."""
 FLOAT_SUMS = 2**13
@@ -339,7 +343,7 @@ class Arithmetic:
     ----------
     capped : bool
     coarse : int
-        By how many bits the fractions of exponents are fewer than 16.
+        By how many bits the fractions of exponents are fewer than 16; below zero, more.
     numbers : tuple
         The last arguments of the kernel.
     """
@@ -372,6 +376,10 @@ def arithmetic_for(
         return Arithmetic(False, 0, (*bits, factor, 0, 0, *shares, *selves))
     crowd = max(1, pixels / 127)  # so that sums of integers stay below 2^30
     unit = power_of_two(max(FINE, (forgiven + faintest) * crowd))
+    if pixels * channels * (unit / FINE) ** 2 > ROUNDINGS:
+        least = max(largest * crowd, (EXP2_OFFSET + forgiven) / 255)
+        if least < unit:
+            unit = next((one for one in FINER if one >= least), power_of_two(least))
     exponents = (EXP2_OFFSET + forgiven, EXP2_OFFSET - faintest, EXP2_OFFSET)
     bits = [round(exponent * 2**23 / unit) for exponent in exponents]
     cap = unit + forgiven + faintest
@@ -382,7 +390,8 @@ def arithmetic_for(
 
 def _needs_cap(largest: float, unit: float, pixels: int) -> bool:
     """Whether the bits by which `unit` grows might add up to more than 31 in a patch."""
-    octaves = math.log2(1 + largest / unit) + 0.1  # 2^23 for each, but that mantissas are linear
+    share = largest / unit  # 2^23 for each octave, within which mantissas are linear
+    octaves = share if share <= 1 else math.log2(1 + share) + 0.1
     return not pixels * octaves < 2**31 / 2**23
 
 

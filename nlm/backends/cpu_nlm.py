@@ -228,7 +228,7 @@ def average_kernel(
     @inline
     def weight(weights, k, constants):
         s = load(weights, k)
-        if COARSE > 0:
+        if COARSE != 0:
             s = shift_bits(s, COARSE)
         return fixed_exp2(s, constants)
 

@@ -153,9 +153,9 @@ def simd(width: int) -> SimpleNamespace:
     - ``splat(number)``: the number in every lane
     - ``minimum(a, b)``, ``maximum(a, b)``, ``sqrt(a)``
     - ``add_bits(a, b)``, ``sub_bits(a, b)``, ``minimum_bits(a, b)``, ``maximum_bits(a, b)``: of
-      the bit patterns as int32, ``shift_bits(a, n)`` to the left, n a literal number,
-      ``splat_bits(integer)``, ``from_bits(a)``: that integer as a float, ``to_bits(a)`` the
-      reverse, rounded towards zero. Numbers x in [0, u] with u a power of two have the bits of
+      the bit patterns as int32, ``shift_bits(a, n)`` to the left, or to the right where n, a
+      literal number, is below zero, ``splat_bits(integer)``, ``from_bits(a)``: that integer as a
+      float, ``to_bits(a)`` the reverse, rounded towards zero. Numbers x in [0, u] with u a power of two have the bits of
       ``u`` plus x * 2^23 / u in ``u + x``, so their sums and differences can be taken exactly.
     - ``where_at_most(a, b, x, y)``: x where a <= b, otherwise y
     - ``exp2(a)``: 2^a for -126 <= a <= 127, within 1e-7 of its value
@@ -280,8 +280,9 @@ def simd(width: int) -> SimpleNamespace:
     @intrinsic(prefer_literal=True)
     def shift_bits(typingctx: Any, a: Any, count: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            counts = ir.Constant(integers, [count.literal_value] * width)
-            return builder.bitcast(builder.shl(builder.bitcast(args[0], integers), counts), vector)
+            counts = ir.Constant(integers, [abs(count.literal_value)] * width)
+            turn = builder.shl if count.literal_value > 0 else builder.ashr
+            return builder.bitcast(turn(builder.bitcast(args[0], integers), counts), vector)
 
         return lanes(lanes, count), codegen
 
