@@ -140,6 +140,14 @@ def compiled_references():
         future.result()
 
 
+def test_copies_wait_for_what_had_the_memory_before(card):
+    transfer = gpu_clip.Transfer()
+    for _ in range(2):
+        begun = len(transfer.up.begun)
+        transfer.bring((np.zeros((3, 4, 1), np.float32),))
+        assert transfer.up.begun[begun].__self__ == card.mark()
+
+
 @pytest.mark.gpu
 @pytest.mark.usefixtures("compiled_references")
 @pytest.mark.skipif(gpu_device.missing() is not None, reason=str(gpu_device.missing()))

@@ -3,13 +3,17 @@
 `gpu.py` carries the functions of `cpu.py`, `gpu_layers.py` those of `cpu_layers.py`, and so on.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 from nlm.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 CHOICES = ("auto", "cpu", "gpu")
 TILE_OF_GPU = 4096
@@ -52,11 +56,6 @@ class Backend:
         return import_module(f"nlm.backends.{self.name}_clip")
 
     @property
-    def volume(self) -> Any:
-        """The module of volumes."""
-        return import_module(f"nlm.backends.{self.name}_volume")
-
-    @property
     def layers(self) -> Any:
         """The module of a network's layers."""
         return import_module(f"nlm.backends.{self.engine}_layers")
@@ -75,6 +74,13 @@ class Backend:
     def attention(self) -> Any:
         """The module of the generic non-local operation."""
         return import_module(f"nlm.backends.{self.name}_non_local")
+
+    def cpu_for(self, what: str) -> "Backend":
+        """The CPU, for what is not written for the GPU, which is said once."""
+        if self.name == "cpu":
+            return self
+        tell_not_written(what)
+        return replace(self, name="cpu", half=False)
 
     @property
     def out_of_memory(self) -> tuple[type[Exception], ...]:
@@ -105,6 +111,12 @@ class Backend:
                 progress(len(items))
 
         for_each(work_and_tell, items, self.threads)
+
+
+@cache
+def tell_not_written(what: str) -> None:
+    """Say that something runs on the CPU although there is a GPU."""
+    log.info("not written for the GPU, on the CPU: %s", what)
 
 
 def in_precision(backend: Backend, params: Any) -> Backend:

@@ -1,13 +1,9 @@
-"""Classical non-local means on the GPU: arrays in, arrays out, as in `cpu.py`.
-
-What is not written for the GPU is the CPU's.
-"""
+"""Classical non-local means on the GPU: arrays in, arrays out, as in `cpu.py`."""
 
 import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,19 +24,6 @@ RESERVED = 1024
 """Bytes of shared memory that the system takes for every block."""
 MOST_VALUES = 4
 """Channels that are averaged at once; their sums are in registers."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in cpu.__all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return of_the_cpu(name)
-
-
-@cache
-def of_the_cpu(name: str) -> Any:
-    """What is not written for the GPU, said once."""
-    log.info("%s is not written for the GPU and runs on the CPU", name)
-    return getattr(cpu, name)
 
 
 @dataclass(frozen=True)

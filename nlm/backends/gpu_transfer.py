@@ -19,14 +19,16 @@ class Incoming:
     Attributes
     ----------
     pinned, on_card : list of arrays
-    copied, used : event or None
-        The copy is done; what was launched with these planes is done.
+    used : event
+        What was launched with these planes is done; at first, with what had their memory before.
+    copied : event or None
+        The copy is done.
     """
 
     pinned: list[NDArray[np.float32]]
     on_card: list[Any]
+    used: Any
     copied: Any = None
-    used: Any = None
 
 
 class Transfer:
@@ -53,6 +55,7 @@ class Transfer:
                 Incoming(
                     [self.device.pinned(shape) for shape in shapes],
                     [self.device.xp.empty(shape, np.float32) for shape in shapes],
+                    self.device.mark(),
                 )
             )
         if self.brought:
@@ -60,7 +63,7 @@ class Transfer:
         place = self.incoming[self.brought % 2]
         if place.copied is not None:
             place.copied.synchronize()
-            self.up.wait(place.used)
+        self.up.wait(place.used)
         for plane, pinned, on_card in zip(planes, place.pinned, place.on_card, strict=True):
             np.copyto(pinned, plane)
             self.up.bring(pinned, on_card)

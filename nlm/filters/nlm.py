@@ -203,7 +203,9 @@ def apply_guided(
 def apply_volume(
     volume: "NDArray[np.float32]", sigma: float, params: NlmParams, backend: "Backend"
 ) -> "NDArray[np.float32]":
-    denoised: Picture = backend.volume.nlm_volume(
+    from nlm.backends.cpu_volume import nlm_volume
+
+    denoised: Picture = nlm_volume(
         volume,
         volume,
         sigma,
@@ -211,7 +213,7 @@ def apply_volume(
         patch=params.patch_size or 3,
         radius=params.search_radius or RADIUS_OF_VOLUMES,
         aggregate=params.aggregate,
-        for_each=backend.for_each,
+        for_each=backend.cpu_for("volumes").for_each,
     )
     return denoised
 
@@ -235,6 +237,8 @@ def _denoised(
     """Frames denoised with weights from their guides, often the frames themselves."""
     import numpy as np
 
+    if params.refine:  # pilots that differ in the last bit find other groups
+        backend = backend.cpu_for("preset best")
     colour = frames.shape[3] == guides.shape[3] == 3
     params = params.at(sigma, colour)
     strengths = [
