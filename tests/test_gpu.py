@@ -11,7 +11,7 @@ import pytest
 
 import nlm
 from nlm import backends, registry
-from nlm.backends import cpu, gpu, gpu_device, gpu_layers, gpu_volume, gpu_window_layer
+from nlm.backends import cpu, gpu, gpu_device, gpu_layers, gpu_window_layer
 from nlm.backends.threads import for_each
 from nlm.learned import spacetime
 from nlm.learned.config import ModelConfig
@@ -121,17 +121,15 @@ def feature_map(picture):
 @needs_fibres
 class TestLayers:
     @pytest.mark.parametrize(
-        ("inputs", "outputs", "taps", "step", "rectify", "add"),
+        ("inputs", "outputs", "taps", "step", "slope", "add"),
         [
-            (5, 20, 3, 1, True, False),
-            (9, 70, 1, 1, False, True),
-            (3, 9, 2, 2, False, False),
-            (17, 8, 3, 1, False, True),
+            (5, 20, 3, 1, 0.0, False),
+            (9, 70, 1, 1, 1.0, True),
+            (3, 9, 2, 2, 0.1, False),
+            (17, 8, 3, 1, 0.1, True),
         ],
     )
-    def test_convolution_equals_its_naive_twin(
-        self, card, inputs, outputs, taps, step, rectify, add
-    ):
+    def test_convolution_equals_its_naive_twin(self, card, inputs, outputs, taps, step, slope, add):
         card.tensor_cores = False  # with them: test_gpu_tensor.py
         rng = np.random.default_rng(inputs)
         rows, columns = 11, 37
@@ -140,13 +138,13 @@ class TestLayers:
         bias = rng.normal(size=outputs).astype(np.float32)
         residual = rng.normal(size=(outputs, rows, columns)).astype(np.float32)
         expected = naive.convolve(picture, kernels, bias, step)
-        expected = np.maximum(expected, 0) if rectify else expected
+        expected = np.maximum(expected, slope * expected)
         expected = expected + residual if add else expected
         result = gpu_layers.convolve(
             feature_map(picture),
             gpu_layers.Convolution.of(kernels, bias, step),
             for_each,
-            rectify=rectify,
+            slope=slope,
             residual=feature_map(residual) if add else None,
         )
         assert np.abs(result.data - expected).max() < TOLERANCE * np.sqrt(inputs * taps**2)
@@ -222,17 +220,20 @@ def test_half_precision_without_a_gpu_is_wrong_usage(run_nlm):
     assert "--half" in done.stderr.decode()
 
 
-def test_volumes_run_on_the_cpu_and_say_so(caplog):
-    gpu_volume._tell.cache_clear()
-    volume = noisy(checkers(9, 9), SIGMA).reshape(1, 9, 9, 1).repeat(4, 0)
-    chosen, params = registry.get("nlm"), registry.parameters("nlm", "fast", {}, volume=True)
+@pytest.mark.parametrize("what", ["volumes", "preset best"])
+def test_what_is_not_written_for_the_gpu_runs_on_the_cpu_and_says_so_once(what, caplog):
+    backends.tell_not_written.cache_clear()
+    chosen, volume = registry.get("nlm"), what == "volumes"
+    frames = noisy(checkers(30, 30), SIGMA).reshape(1, 30, 30, 1).repeat(4, 0)
+    params = registry.parameters("nlm", "fast" if volume else "best", {}, volume=volume)
+    run = chosen.volume.apply if volume else chosen.apply
     with caplog.at_level(logging.INFO, "nlm"):
-        ours, theirs = (
-            chosen.volume.apply(volume, SIGMA, params, backends.Backend(name))
-            for name in ("gpu", "cpu")
+        ours, theirs, again = (
+            run(frames, SIGMA, params, backends.Backend(name)) for name in ("gpu", "cpu", "gpu")
         )
     assert np.array_equal(ours, theirs)
-    assert "volumes are not written for the GPU" in caplog.text
+    assert np.array_equal(ours, again)
+    assert caplog.text.count(f"not written for the GPU, on the CPU: {what}") == 1
 
 
 @needs_fibres
@@ -432,14 +433,6 @@ class TestWithoutACard:
         if gpu_device.missing() is None:
             pytest.skip("there is a card")
         run_nlm("info", env={"PYTHONPATH": str(tmp_path)}, check=0)
-
-
-def test_what_is_not_written_for_the_gpu_is_the_cpus(caplog):
-    with caplog.at_level(logging.INFO, "nlm"):
-        assert gpu.collaborate is gpu.collaborate is cpu.collaborate
-    assert caplog.text.count("collaborate is not written for the GPU") == 1
-    with pytest.raises(AttributeError):
-        _ = gpu.nonsense
 
 
 PARITY = 1e-4

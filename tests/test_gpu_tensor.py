@@ -19,15 +19,15 @@ def card(request, monkeypatch):
 
 @needs_fibres
 @pytest.mark.parametrize(
-    ("inputs", "outputs", "taps", "step", "rectify", "add", "layout"),
+    ("inputs", "outputs", "taps", "step", "slope", "add", "layout"),
     [
-        (5, 20, 3, 1, True, False, None),
-        (9, 70, 1, 1, False, True, None),
-        (3, 9, 2, 2, False, False, None),
-        (17, 8, 3, 1, False, True, Layout(1, 1, n_warps=2, n_tiles=8)),
+        (5, 20, 3, 1, 0.0, False, None),
+        (9, 70, 1, 1, 1.0, True, None),
+        (3, 9, 2, 2, 0.1, False, None),
+        (17, 8, 3, 1, 0.1, True, Layout(1, 1, n_warps=2, n_tiles=8)),
     ],
 )
-def test_convolution_equals_its_naive_twin(inputs, outputs, taps, step, rectify, add, layout):
+def test_convolution_equals_its_naive_twin(inputs, outputs, taps, step, slope, add, layout):
     rng = np.random.default_rng(inputs)
     rows, columns = 11, 37
     picture = 100 * rng.normal(size=(inputs, rows * step, columns * step)).astype(np.float32)
@@ -35,13 +35,13 @@ def test_convolution_equals_its_naive_twin(inputs, outputs, taps, step, rectify,
     bias = rng.normal(size=outputs).astype(np.float32)
     residual = rng.normal(size=(outputs, rows, columns)).astype(np.float32)
     expected = naive.convolve(picture, kernels, bias, step)
-    expected = np.maximum(expected, 0) if rectify else expected
+    expected = np.maximum(expected, slope * expected)
     expected = expected + residual if add else expected
     out = np.zeros((outputs, rows, columns), np.float32)
     peak, out_peak = np.abs(picture).max(keepdims=True).ravel(), np.zeros(1, np.float32)
     gpu_tensor.convolve(
         picture, peak, TensorConvolution.of(kernels, bias, step, layout), out, out_peak,
-        rectify=rectify, residual=residual if add else None,
+        slope=slope, residual=residual if add else None,
     )  # fmt: skip
     assert np.abs(out - expected).max() < 3e-6 * 100 * np.sqrt(inputs * taps**2)
     assert out_peak[0] == np.abs(out).max()

@@ -48,10 +48,10 @@ def changes(config):
     rows=st.integers(1, 20),
     columns=st.integers(1, 30),
     kind=st.sampled_from([(1, 1), (3, 1), (2, 2)]),
-    rectify=st.booleans(),
+    slope=st.sampled_from([0.0, 0.1, 1.0]),
     add=st.booleans(),
 )
-def test_convolution_equals_its_naive_twin(inputs, outputs, rows, columns, kind, rectify, add):
+def test_convolution_equals_its_naive_twin(inputs, outputs, rows, columns, kind, slope, add):
     taps, step = kind
     rng = np.random.default_rng(rows * columns)
     picture = rng.normal(size=(inputs, rows * step, columns * step)).astype(np.float32)
@@ -59,13 +59,13 @@ def test_convolution_equals_its_naive_twin(inputs, outputs, rows, columns, kind,
     bias = rng.normal(size=outputs).astype(np.float32)
     residual = rng.normal(size=(outputs, rows, columns)).astype(np.float32) if add else None
     expected = naive.convolve(picture, kernels, bias, step)
-    expected = np.maximum(expected, 0) if rectify else expected
+    expected = np.maximum(expected, slope * expected)
     expected = expected + residual if add else expected
     result = convolve(
         as_map(picture),
         Convolution.of(kernels, bias, step),
         for_each,
-        rectify=rectify,
+        slope=slope,
         residual=as_map(residual) if add else None,
     )
     assert np.abs(as_picture(result) - expected).max() < 1e-4 * np.sqrt(inputs * taps**2)
@@ -225,6 +225,10 @@ class TestWeights:
         assert (config, card["steps"]) == (SMALL, 3)
         assert card["sha256"] == weights.digest(arrays)
         assert set(arrays) == set(SMALL.shapes())
+
+    def test_networks_from_before_there_was_a_leak_have_none(self, tmp_path):
+        path = self.save(tmp_path / "old.npz", lambda arrays, meta: meta["model"].pop("leak"))
+        assert weights.load(path)[0] == replace(SMALL, leak=0.0)
 
     def test_shipped_files_are_good(self):
         config, _, card = weights.load(weights.shipped(1))

@@ -227,69 +227,41 @@ def train():
     return train
 
 
-class TestRevival:
+class TestStart:
+    """How a network begins to learn."""
+
     @pytest.fixture(autouse=True)
     def _needs_torch(self):
         pytest.importorskip("torch", reason="PyTorch is not installed")
 
-    def killed(self, dead):
-        """A network whose first block has so many channels that nothing passes."""
+    def test_features_of_gray_have_no_mean(self):
+        import torch
+
+        from nlm.learned.pytorch import MIDDLE, NlNet
+
+        torch.manual_seed(1)
+        net = NlNet(ModelConfig(channels=3))
+        seen = []
+        for block in (net.encoder[0], net.bottom[0]):
+            block.register_forward_hook(lambda module, given, out: seen.append(given[0]))
+        net(torch.full((1, 3, 96, 96), MIDDLE[0]), torch.full((1, 1, 1, 1), MIDDLE[1]))
+        for features in seen:
+            middle = features[:, :, features.shape[2] // 2, features.shape[3] // 2]
+            assert middle.abs().max() < 1e-5
+
+    @pytest.mark.parametrize(("leak", "learns"), [(0.0, False), (0.1, True)])
+    def test_channels_below_zero_learn_where_there_is_a_leak(self, leak, learns):
         import torch
 
         from nlm.learned.pytorch import NlNet
 
-        torch.manual_seed(1)
-        net = NlNet(TINY)
+        net = NlNet(replace(TINY, leak=leak))
         torch.nn.init.normal_(net.head.weight, std=0.1)
+        conv = net.bottom[0].conv1
         with torch.no_grad():
-            net.bottom[0].conv1.bias[:dead] = -1e3
-        average = NlNet(TINY)
-        average.load_state_dict(net.state_dict())
-        pictures = torch.rand(3, 1, 32, 32)
-        return net, average, lambda one=net: one(pictures, torch.full((3, 1, 1, 1), 0.1))
-
-    def test_dead_channels_learn_again_and_change_nothing_at_first(self):
-        from nlm.learned.revival import revive
-
-        net, average, run = self.killed(5)
-        before = run().detach()
-        assert revive(net, average, run, 7) == 5
-        assert np.allclose(before, run().detach(), atol=1e-6)
-        assert np.allclose(before, run(average).detach(), atol=1e-6)
-        run().square().sum().backward()
-        assert (net.bottom[0].conv2.weight.grad[:, :5].abs().amax((0, 2, 3)) > 0).all()
-        assert revive(net, average, run, 8) == 0
-
-    def test_living_channels_are_left_alone(self):
-        from nlm.learned.revival import revive
-
-        net, average, run = self.killed(0)
-        before = {name: value.clone() for name, value in net.state_dict().items()}
-        assert revive(net, average, run, 7) == 0
-        assert all(value.equal(before[name]) for name, value in net.state_dict().items())
-
-    def test_blocks_that_are_dead_in_the_end_are_left_out(self, folder, tmp_path):
-        net, _, _ = self.killed(16)
-        arrays = {name: value.numpy() for name, value in net.state_dict().items()}
-        start = networks.saved(tmp_path / "dead.npz", TINY, arrays)
-        from nlm.learned.train import train
-
-        falling = {"steps": 4, "decay": 5}  # so that nothing is made afresh
-        config = config_for(folder, tmp_path / "out", warm_start=Path(start), **falling)
-        done = train(config, TINY, lambda line: None)
-        model, _, card = weights.load(done.weights)
-        assert model == replace(TINY, blocks=(1, 0))
-        assert card["left_out"] == ["bottom.0"]
-
-    def test_a_run_says_how_many_there_were(self, folder, tmp_path):
-        net, _, _ = self.killed(4)
-        arrays = {name: value.numpy() for name, value in net.state_dict().items()}
-        start = networks.saved(tmp_path / "dead.npz", TINY, arrays)
-        from nlm.learned.train import train
-
-        lines = []
-        train(config_for(folder, tmp_path / "out", warm_start=Path(start)), TINY, lines.append)
-        assert any("4 dead channels made afresh" in line for line in lines)
+            conv.bias.fill_(-1e3)
+        net(torch.rand(3, 1, 32, 32), torch.full((3, 1, 1, 1), 0.1)).square().sum().backward()
+        assert bool((conv.weight.grad != 0).any()) == learns
 
 
 class TestTraining:

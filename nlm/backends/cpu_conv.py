@@ -9,7 +9,6 @@ are multiplied by each pixel's number.
 
 from collections.abc import Callable
 
-import numpy as np
 from numba import float32, int64, types, void
 
 from nlm.backends.simd import simd
@@ -32,12 +31,11 @@ def convolve(width: int, pixels: int, vectors: int, step: int) -> tuple[Callable
         ops.registers,
         ops.maximum,
     )
-    ZERO = np.float32(0)
 
     def kernel(
         source, source_block, source_row, weights, bias, residual,
         out, out_block, out_row, out_pixel,
-        blocks, taps_y, taps_x, first_row, last_row, columns, rectify, add_residual,
+        blocks, taps_y, taps_x, first_row, last_row, columns, slope, add_residual,
     ):  # fmt: skip
         for y in range(first_row, last_row):
             for x in range(0, columns, PIXELS):
@@ -67,12 +65,11 @@ def convolve(width: int, pixels: int, vectors: int, step: int) -> tuple[Callable
                         for v in range(VECTORS):
                             s = sums[p * VECTORS + v]
                             k = v * out_block + y * out_row + (x + p) * out_pixel
-                            if rectify != 0:
-                                s = maximum(s, splat(ZERO))
+                            s = maximum(s, s * splat(slope))
                             if add_residual != 0:
                                 s = s + load(residual, k)
                             store(out, k, s)
 
     numbers = types.CPointer(float32)
-    arguments = [numbers] + [int64] * 2 + [numbers] * 4 + [int64] * 11
+    arguments = [numbers] + [int64] * 2 + [numbers] * 4 + [int64] * 9 + [float32, int64]
     return kernel, void(*arguments)

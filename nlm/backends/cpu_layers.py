@@ -134,7 +134,7 @@ def convolve(
     layer: Layer,
     for_each: ForEach,
     *,
-    rectify: bool = False,
+    slope: float = 1.0,
     residual: FeatureMap | None = None,
     out: FeatureMap | None = None,
     place: tuple[int, int] | None = None,
@@ -148,8 +148,8 @@ def convolve(
         Of 3 x 3 or 1 x 1 taps; of 2 x 2 where its step is 2.
     for_each : callable
         Runs a function over jobs, in parallel.
-    rectify : bool
-        Replace negative results by zero.
+    slope : float
+        Factor of negative results, 0 to 1: 0 = ReLU, 1 = linear.
     residual : FeatureMap, optional
         Added to the result; may be `out` itself.
     out : FeatureMap, optional
@@ -165,7 +165,7 @@ def convolve(
     if isinstance(layer, WinogradWeights):
         if out is None:
             out = FeatureMap.empty(layer.channels, source.rows, source.columns)
-        convolve_by_tiles(source, layer, out, for_each, rectify, residual)
+        convolve_by_tiles(source, layer, out, for_each, slope, residual)
         return out
     rows, columns = source.rows // layer.step, source.columns // layer.step
     if out is None:
@@ -201,7 +201,7 @@ def convolve(
                 first,
                 min(first + BAND, rows),
                 columns,
-                int(rectify),
+                slope,
                 int(residual is not None),
             )
 

@@ -167,7 +167,7 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
     @inline
     def leave(
         products, step, bias, residual, out, out_block, out_row, vectors, batch, first, count,
-        across, rows, columns, rectify, add_residual,
+        across, rows, columns, slope, add_residual,
     ):  # fmt: skip
         """The results of a batch of tiles."""
         for v in range(vectors):
@@ -198,8 +198,7 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
                         if y + i < rows and x + j < columns:
                             s = line[j] + b
                             k = v * out_block + (y + i) * out_row + (x + j) * WIDTH
-                            if rectify != 0:
-                                s = maximum(s, splat(ZERO))
+                            s = maximum(s, s * splat(slope))
                             if add_residual != 0:
                                 s = s + load_from(residual, k)
                             store_from(out, k, s)
@@ -208,7 +207,7 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
         source, source_block, source_row, weights, bias, residual,
         out, out_block, out_row,
         edge, numbers, numbers_step, products, products_step,
-        blocks, groups, batch, first_tile, last_tile, rows, columns, rectify, add_residual,
+        blocks, groups, batch, first_tile, last_tile, rows, columns, slope, add_residual,
     ):  # fmt: skip
         across = (columns + 3) // 4
         for first in range(first_tile, last_tile, batch):
@@ -223,10 +222,10 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
             )  # fmt: skip
             leave(
                 products, products_step, bias, residual, out, out_block, out_row,
-                groups * VECTORS, batch, first, count, across, rows, columns, rectify, add_residual,
+                groups * VECTORS, batch, first, count, across, rows, columns, slope, add_residual,
             )  # fmt: skip
 
     floats = types.CPointer(float32)
     arguments = [floats, int64, int64, floats, floats, floats, floats, int64, int64]
-    arguments += [floats, floats, int64, floats, int64] + [int64] * 9
+    arguments += [floats, floats, int64, floats, int64] + [int64] * 7 + [float32, int64]
     return kernel, void(*arguments)

@@ -89,7 +89,7 @@ def convolve_by_tiles(
     layer: WinogradWeights,
     target: "FeatureMap",
     for_each: ForEach,
-    rectify: bool,
+    slope: float,
     residual: "FeatureMap | None",
 ) -> None:
     """Convolve a map, with zeros beyond its edges; see `cpu_layers.convolve`."""
@@ -118,7 +118,7 @@ def convolve_by_tiles(
             target.row,
             *(edge, numbers, numbers_step * lanes, products, products_step * lanes),
             *(blocks, groups, BATCH, first, min(first + job, tiles)),
-            *(source.rows, source.columns, int(rectify), int(residual is not None)),
+            *(source.rows, source.columns, slope, int(residual is not None)),
         )
 
     for_each(compute, range(0, tiles, job))

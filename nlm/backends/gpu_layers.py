@@ -127,7 +127,7 @@ def convolve(
     layer: AnyLayer,
     for_each: ForEach,
     *,
-    rectify: bool = False,
+    slope: float = 1.0,
     residual: FeatureMap | None = None,
     out: FeatureMap | None = None,
     place: tuple[int, int] | None = None,
@@ -141,12 +141,12 @@ def convolve(
             out.known_peak = gpu_device.device().xp.zeros((1,), np.float32)
         gpu_tensor.convolve(
             *(source.data, source.peak, layer, out.data, out.peak),
-            rectify=rectify,
+            slope=slope,
             residual=None if residual is None else residual.data,
             place=place,
         )
     else:
-        in_float(source, layer, out, rectify, residual, place)
+        in_float(source, layer, out, slope, residual, place)
     return out
 
 
@@ -154,7 +154,7 @@ def in_float(
     source: FeatureMap,
     layer: FloatConvolution,
     out: FeatureMap,
-    rectify: bool,
+    slope: float,
     residual: FeatureMap | None,
     place: tuple[int, int] | None,
 ) -> None:
@@ -174,7 +174,7 @@ def in_float(
         (
             *(source.data, layer.weights, layer.bias, added, target),
             *(inputs, layer.channels, source.rows, source.columns, rows, columns),
-            *(*target.shape[1:], spread, y, x, int(rectify), int(residual is not None)),
+            *(*target.shape[1:], spread, y, x, np.float32(slope), int(residual is not None)),
         ),
         shared_bytes(taps, layer.step, channels),
     )

@@ -140,7 +140,7 @@ def convolve(
     out: Any,
     out_peak: Any,
     *,
-    rectify: bool = False,
+    slope: float = 1.0,
     residual: Any = None,
     place: tuple[int, int] | None = None,
 ) -> None:
@@ -162,7 +162,7 @@ def convolve(
         (
             *(source, layer.weights, layer.bias, out if residual is None else residual, out),
             *(peak, out_peak, source.shape[0], layer.channels, *source.shape[1:], rows, columns),
-            *(*out.shape[1:], spread, y, x, int(rectify), int(residual is not None)),
+            *(*out.shape[1:], spread, y, x, np.float32(slope), int(residual is not None)),
             layer.unscale,
         ),
         layout.shared(taps, layer.step),

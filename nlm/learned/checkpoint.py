@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 from nlm.errors import FileError, UsageError
 from nlm.learned.config import FORMAT_VERSION, ModelConfig
 from nlm.learned.monitor import Tell, now
-from nlm.learned.pruning import without_blocks
 from nlm.learned.pytorch import NlNet
 from nlm.learned.train_config import TrainConfig
 from nlm.learned.weights import digest, load
@@ -121,7 +119,7 @@ def warm_start(state: State, path: Path, tell: Tell) -> None:
     tell(f"{path}: {len(fitting)} of {len(own)} arrays taken")
 
 
-def export(checkpoint: Path, path: Path, idle: Collection[int] = (), half: bool = True) -> Path:
+def export(checkpoint: Path, path: Path, half: bool = True) -> Path:
     """Write a checkpoint's averaged weights and their model card as an npz file.
 
     The array `meta` is a JSON string with `format`, `model` (the ModelConfig), `card` and
@@ -131,17 +129,12 @@ def export(checkpoint: Path, path: Path, idle: Collection[int] = (), half: bool 
     ----------
     checkpoint, path : Path
         From and to.
-    idle : collection of int
-        Blocks of the bottom to leave out, since they let nothing through.
     half : bool
         Store kernels (not biases) as float16, half the size; they are computed in float32.
     """
     saved = read_checkpoint(checkpoint)
-    model, arrays = without_blocks(
-        ModelConfig.from_dict(saved["model"]),
-        {name: value.contiguous().numpy() for name, value in saved["average"].items()},
-        idle,
-    )
+    model = ModelConfig.from_dict(saved["model"])
+    arrays = {name: value.contiguous().numpy() for name, value in saved["average"].items()}
     if half:
         arrays = {
             name: array.astype(np.float16) if array.ndim > 1 else array
@@ -157,7 +150,6 @@ def export(checkpoint: Path, path: Path, idle: Collection[int] = (), half: bool 
         "pixels": saved["pixels"],
         "hours": round(saved["seconds"] / 3600, 2),
         "psnr": saved["psnr"],
-        "left_out": [f"bottom.{k}" for k in idle],
         "date": now(),
         "torch": torch.__version__,
     }

@@ -42,6 +42,8 @@ class ModelConfig:
         Channels of theta, phi and g; 0 = half of the level's.
     pairwise : str
         "distance", exp(-|theta_i - phi_j|^2), or "embedded_gaussian", exp(theta_i . phi_j).
+    leak : float
+        What residual blocks multiply negative values by; 0 = ReLU.
     repeats : int
         How often the body runs, with the same weights (1 = once, an ordinary network).
     """
@@ -54,6 +56,7 @@ class ModelConfig:
     nonlocal_radius: tuple[int, ...] = (0, 8, 0)
     nonlocal_width: int = 0
     pairwise: str = "distance"
+    leak: float = 0.1
     repeats: int = 1
 
     def __post_init__(self) -> None:
@@ -68,6 +71,8 @@ class ModelConfig:
             raise UsageError("blocks_up needs one entry per level but the last")
         if self.pairwise not in ("distance", "embedded_gaussian"):
             raise UsageError(f"pairwise is {self.pairwise!r}; distance, embedded_gaussian allowed")
+        if not 0 <= self.leak <= 1:
+            raise UsageError(f"leak is {self.leak:g}; 0 (ReLU) to 1 are allowed")
         if self.repeats < 1:
             raise UsageError(f"repeats is {self.repeats}; it must be at least 1")
 
@@ -141,11 +146,14 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """Read back what `to_dict` wrote; unknown names are an error."""
+        """Read back what `to_dict` wrote, or wrote before there was a leak.
+
+        Unknown names are an error.
+        """
         known = {f.name for f in fields(cls)}
         if unknown := set(values) - known:
             raise UsageError(f"unknown network settings {sorted(unknown)}; a newer nlm wrote them")
         settings: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
-        return cls(**settings)
+        return cls(**{"leak": 0.0, **settings})

@@ -216,11 +216,11 @@ class NlNet:
     def residual_blocks(
         self, h: FeatureMap, name: str, count: int, for_each: ForEach
     ) -> FeatureMap:
-        """Add conv2(ReLU(conv1(h))) to h, so many times."""
+        """Add conv2(leaky ReLU(conv1(h))) to h, so many times."""
         inner = None
         for k in range(count):
             conv1 = self.layers[f"{name}.{k}.conv1"]
-            inner = self.convolve(h, conv1, for_each, rectify=True, out=inner)
+            inner = self.convolve(h, conv1, for_each, slope=self.config.leak, out=inner)
             self.convolve(inner, self.layers[f"{name}.{k}.conv2"], for_each, residual=h, out=h)
         return h
 

@@ -75,12 +75,6 @@ class Log:
         self.pixels = 0
         self.since = time_now
 
-    def revived(self, step: int, channels: int) -> None:
-        """Say how many hidden channels were made afresh, if any."""
-        if channels:
-            self.write(step=step, revived=channels)
-            self.tell(f"step {step}/{self.config.steps}  {channels} dead channels made afresh")
-
     def psnr(self, step: int, psnr: dict[str, float]) -> None:
         """Say how good the averaged weights are."""
         self.write(step=step, psnr=psnr)

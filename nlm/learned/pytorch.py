@@ -9,21 +9,25 @@ from torch.nn import functional as F  # noqa: N812
 from nlm.learned.config import ModelConfig
 
 NHWC = torch.channels_last
+MIDDLE = 0.45, 0.15
+"""What pixels and noise levels are about, when a network begins to learn."""
 
 
 class ResBlock(nn.Module):
-    """x + conv(ReLU(conv(x))), both 3x3; close to the identity at first."""
+    """x + conv(leaky ReLU(conv(x))), both 3x3; close to the identity at first."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, leak: float) -> None:
         super().__init__()
+        self.leak = leak
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         with torch.no_grad():
             self.conv2.weight.mul_(0.3)
-        nn.init.zeros_(self.conv2.get_parameter("bias"))
+        for conv in (self.conv1, self.conv2):
+            nn.init.zeros_(conv.get_parameter("bias"))
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.conv2(F.relu(self.conv1(x)))
+        out: Tensor = x + self.conv2(F.leaky_relu(self.conv1(x), self.leak))
         return out
 
 
@@ -130,7 +134,7 @@ class NlNet(nn.Module):
         widths, levels = config.widths, range(len(config.widths) - 1)
 
         def blocks(level: int, count: int) -> nn.Sequential:
-            return nn.Sequential(*(ResBlock(widths[level]) for _ in range(count)))
+            return nn.Sequential(*(ResBlock(widths[level], config.leak) for _ in range(count)))
 
         self.stem = nn.Conv2d(config.inputs, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(blocks(i, config.blocks[i]) for i in levels)
@@ -146,6 +150,11 @@ class NlNet(nn.Module):
             }
         )
         self.head = nn.Conv2d(widths[0], 4 * config.channels, 3, padding=1)
+        with torch.no_grad():  # features without a mean: many channels would be all below zero
+            middle = torch.tensor([MIDDLE[0]] * (config.inputs - 1) + [MIDDLE[1]])
+            self.stem.get_parameter("bias").copy_(-self.stem.weight.sum((2, 3)) @ middle)
+        for layer in (*self.down, *self.up):
+            nn.init.zeros_(layer.get_parameter("bias"))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.get_parameter("bias"))
         for p in self.parameters():

@@ -7,7 +7,6 @@ The network itself is in `pytorch.py`, its pictures in `data.py`, what a run rem
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from nlm.learned.estimates import estimates
 from nlm.learned.monitor import Log, StopSignal, Tell
 from nlm.learned.muon import Muon
 from nlm.learned.pytorch import NlNet
-from nlm.learned.revival import BATCHES, firing, revive
 from nlm.learned.train_config import TrainConfig
 
 
@@ -76,8 +74,6 @@ def train(config: TrainConfig, model: ModelConfig, tell: Tell) -> Result:
 
     with StopSignal(config.minutes, tell) as stop:
         while state.step < config.steps:
-            if state.step % config.revive_every == 0 and not config.falls(state.step):
-                log.revived(state.step, revive_dead(state, crops, config))
             batch = crops.batch(state.step)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 given = (batch.noisy, batch.sigma, batch.estimates)
@@ -98,8 +94,7 @@ def train(config: TrainConfig, model: ModelConfig, tell: Tell) -> Result:
                 state.save()
             if last:
                 break
-    idle = idle_blocks(state, crops) if state.step == config.steps else []
-    path = export(config.out / "last.pt", config.out / "nlnet.npz", idle)
+    path = export(config.out / "last.pt", config.out / "nlnet.npz")
     return Result(path, state.step, state.psnr, stopped=stop.caught)
 
 
@@ -139,31 +134,6 @@ def choose_device(config: TrainConfig) -> torch.device:
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     return torch.device(name)
-
-
-def revive_dead(state: State, crops: Crops, config: TrainConfig) -> int:
-    """Make hidden channels afresh that are zero for many batches; return how many."""
-    run = pass_batches(state.net, crops, state.step)
-    return revive(state.net, state.average, run, config.seed + state.step)
-
-
-def idle_blocks(state: State, crops: Crops) -> list[int]:
-    """Return which blocks of the bottom let nothing through, for many batches."""
-    if len(state.model.widths) == 1:
-        return []
-    fires = firing(state.average, pass_batches(state.average, crops, state.step))
-    return [k for k in range(state.model.blocks[-1]) if not fires[f"bottom.{k}"].any()]
-
-
-def pass_batches(net: NlNet, crops: Crops, first: int) -> Callable[[], None]:
-    """Return what passes a number of batches through the network."""
-
-    def run() -> None:
-        for step in range(first, first + BATCHES):
-            batch = crops.batch(step)
-            net(batch.noisy, batch.sigma, batch.estimates)
-
-    return run
 
 
 def loss_of(out: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:

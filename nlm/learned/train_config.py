@@ -63,9 +63,6 @@ class TrainConfig:
         Decoupled weight decay of the kernels, bound of the gradient's norm.
     ema : float
         Weight of the past in the running average of the weights that is measured and shipped.
-    revive_every : int
-        Steps between looks for hidden channels that are never above zero; they get fresh weights,
-        until the learning rate falls.
     seed : int
         Decides initial weights and, with the step's number alone, every batch.
     device : str
@@ -103,7 +100,6 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.999
-    revive_every: int = 500
     seed: int = 0
     device: str = "auto"
     compile: bool = False
@@ -118,13 +114,9 @@ class TrainConfig:
         """Steps of the learning rate's final fall."""
         return self.steps // 5 if self.decay is None else self.decay
 
-    def falls(self, step: int) -> bool:
-        """Whether the learning rate is falling already."""
-        return step > self.steps - self.falling
-
     def check(self, model: ModelConfig) -> None:
         """Refuse values that cannot be trained with."""
-        every = ("val_every", "save_every", "log_every", "revive_every")
+        every = ("val_every", "save_every", "log_every")
         for name in ("steps", "batch", "frames", *every):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)} is not allowed; give 1 or more")

@@ -30,7 +30,7 @@ constexpr int WEIGHTS = TAPS * TAPS * CHANNELS;  // of one input channel
 
 extern __shared__ float shared[];  // SLICE * (IN_PLANE + WEIGHTS)
 
-// out = convolution of source + bias, rectified or not, + residual if there is one.
+// out = convolution of source + bias, times slope where negative, + residual if there is one.
 //
 // weights: (groups, inputs, TAPS, TAPS, CHANNELS), padded with zeros. The result's pixel (y, x)
 // goes to (y * spread + first_y, x * spread + first_x) of `out`.
@@ -38,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 convolve(const float* source, const float* weights, const float* bias, const float* residual,
          float* out, int inputs, int outputs, int source_rows, int source_columns, int rows,
          int columns, int out_rows, int out_columns, int spread, int first_y, int first_x,
-         int rectify, int add_residual) {
+         float slope, int add_residual) {
     float* const pixels = shared;
     float* const taps = shared + SLICE * IN_PLANE;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -107,7 +107,7 @@ convolve(const float* source, const float* weights, const float* bias, const flo
             const size_t place = ((size_t)channel * out_rows + y * spread + first_y) * out_columns +
                                  x * spread + first_x;
             float sum = sums[k / PIXELS][k % PIXELS][o];
-            if (rectify) sum = fmaxf(sum, 0.0f);
+            sum = fmaxf(sum, slope * sum);
             out[place] = add_residual ? sum + residual[place] : sum;
         }
     }

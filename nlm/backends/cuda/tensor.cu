@@ -78,7 +78,7 @@ __device__ __forceinline__ void multiply(float* sums, const uint4& a, unsigned b
 
 extern __shared__ float shared[];  // 2 * PAIRS * PLANE
 
-// out = convolution of source + bias, rectified or not, + residual if there is one.
+// out = convolution of source + bias, times slope where negative, + residual if there is one.
 //
 // weights: (groups, slices of 16 inputs, TAPS, TAPS, M_WARPS * M_TILES, 2, 32), padded with zeros:
 // high and low halves of the 8 numbers that a lane holds of a 16 x 16 matrix, multiplied by
@@ -88,7 +88,7 @@ convolve(const float* __restrict__ source, const uint4* __restrict__ weights,
          const float* __restrict__ bias, const float* residual, float* out,
          const unsigned* source_peak, unsigned* out_peak, int inputs, int outputs, int source_rows,
          int source_columns, int rows, int columns, int out_rows, int out_columns, int spread,
-         int first_y, int first_x, int rectify, int add_residual, float unscale) {
+         int first_y, int first_x, float slope, int add_residual, float unscale) {
     unsigned* const highs = (unsigned*)shared;
     unsigned* const lows = highs + PAIRS * PLANE;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -170,7 +170,7 @@ convolve(const float* __restrict__ source, const uint4* __restrict__ weights,
                         ((size_t)channel * out_rows + y * spread + first_y) * out_columns +
                         x * spread + first_x;
                     float sum = sums[m][n][2 * half + k] * back + start;
-                    if (rectify) sum = fmaxf(sum, 0.0f);
+                    sum = fmaxf(sum, slope * sum);
                     if (add_residual) sum += residual[place];
                     peak = fmaxf(peak, fabsf(sum));
                     out[place] = sum;
