@@ -25,6 +25,7 @@ __all__ = ["as_asked", "denoise_stream", "judge_of", "levels"]
 FRAMES_AHEAD = 3
 """Frames that are decoded in advance, and that wait to be encoded."""
 
+Planes = tuple[NDArray[np.float32], ...]
 TellFrames = Callable[[int, int | None], None]
 
 
@@ -42,7 +43,9 @@ def denoise_stream(
     settings: Settings,
     tell: TellFrames | None = None,
 ) -> tuple[int, list[Scene]]:
-    """Denoise a clip from a reader to a writer; decoding and encoding have threads of their own.
+    """Denoise a clip from a reader to a writer.
+
+    Reading, with the way to floats, and writing, with the way back, have threads of their own.
 
     Parameters
     ----------
@@ -74,9 +77,9 @@ def denoise_stream(
     scenes: list[Scene] = []
     count = 0
 
-    def planes(source: Iterator[Frame]) -> Iterator[tuple[NDArray[np.float32], ...]]:
+    def seen() -> Iterator[Planes]:
         shapes: list[tuple[int, ...]] = []
-        for number, frame in enumerate(source):
+        for number, frame in enumerate(reader):
             here = [plane.shape for plane in frame.planes]
             shapes = shapes or here
             if here != shapes:
@@ -88,13 +91,16 @@ def denoise_stream(
             waiting.append(frame)
             yield tuple(visible_pixels(plane, frame, info) for plane in frame.planes)
 
+    def write(item: tuple[Frame, Planes]) -> None:
+        writer.write(restored(*item, info))
+
     with (
-        closing(ahead(reader, FRAMES_AHEAD)) as source,
-        Behind(writer.write, FRAMES_AHEAD) as behind,
+        closing(ahead(seen(), FRAMES_AHEAD)) as planes,
+        Behind(write, FRAMES_AHEAD) as behind,
     ):
-        clip = denoise_clip(planes(source), chosen, params, judge, place, settings.tile, scenes)
+        clip = denoise_clip(planes, chosen, params, judge, place, settings.tile, scenes)
         for filtered in clip:
-            behind.put(restored(waiting.popleft(), filtered, info))
+            behind.put((waiting.popleft(), filtered))
             count += 1
             if tell is not None:
                 tell(count, info.frames)

@@ -115,7 +115,8 @@ def to_stored(
     elif stored.dtype.itemsize <= 2:
         scale = np.float32(full_scale(stored.dtype, bits))
         low = np.float32(0 if stored.dtype.kind == "u" else np.iinfo(stored.dtype).min)
-        scaled = np.rint(np.asarray(filtered, np.float32) * scale)
+        scaled = np.asarray(filtered, np.float32) * scale
+        np.rint(scaled, out=scaled)
         result = np.clip(scaled, low, scale, out=scaled).astype(stored.dtype)
         _restore_overflow(result, stored, float(scale), filtered)
     else:
