@@ -25,8 +25,8 @@ CLIP_TILE = 2048
 """Side of the tiles of a clip's frames, in pixels."""
 MOST_PIXELS = 3 * 4096 * 2304
 """Of all frames that wait for those after them."""
-HELD = 110.0
-"""Bytes that are held for each of these pixels."""
+HELD = 4.5
+"""Bytes that are held for each number of theirs; margins included."""
 MAPS = 4.0
 """Maps of features of four bytes each for four pixels that live at once, smaller ones included."""
 
@@ -109,7 +109,15 @@ class NlnetParams(Params):
 
     def held_in_time(self, channels: int) -> float:
         """Every plane has a network's features of its own."""
-        return HELD * channels * (self.temporal_radius + 1) if self.temporal_radius else 0.0
+        numbers = max(map(_numbers_held, self._networks))
+        return HELD * numbers * channels * (self.temporal_radius + 1) if self.temporal_radius else 0.0
+
+
+def _numbers_held(config: "ModelConfig") -> float:
+    """For each pixel of a frame that has come as far as the non-local block, see `Halfway`."""
+    level = next((k for k, radius in enumerate(config.nonlocal_radius) if radius), -1)
+    maps = sum(width / 4 ** (k + 1) for k, width in enumerate(config.widths[: level + 1]))
+    return 1 + maps + 3 * config.inner_width(level) / 4 ** (level + 1)
 
 
 def apply(

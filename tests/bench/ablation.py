@@ -16,6 +16,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,10 +31,11 @@ from nlm.learned.train_config import TrainConfig
 from tests.bench import needs
 from tests.bench.repeats import ranked
 
+PLAIN = ModelConfig(nonlocal_radius=(0, 0, 0), leak=0.0)  # ReLU, as in the README's figures
 VARIANTS = {
-    "plain": ModelConfig(nonlocal_radius=(0, 0, 0)),
-    "block": ModelConfig(),
-    "estimate": ModelConfig(nonlocal_radius=(0, 0, 0), estimates=(0.6,)),
+    "plain": PLAIN,
+    "block": replace(PLAIN, nonlocal_radius=(0, 8, 0)),
+    "estimate": replace(PLAIN, estimates=(0.6,)),
 }
 REPEATING = 8
 SIGMAS = (15, 25, 50)
