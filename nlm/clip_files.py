@@ -22,10 +22,9 @@ from nlm.settings import Settings
 
 __all__ = ["as_asked", "denoise_stream", "judge_of", "levels"]
 
-FRAMES_AHEAD = 3
-"""Frames that are decoded in advance, and that wait to be encoded."""
+FRAMES_AHEAD = 2
+"""Frames that are decoded in advance, and that wait to be encoded, as floats in both cases."""
 
-Planes = tuple[NDArray[np.float32], ...]
 TellFrames = Callable[[int, int | None], None]
 
 
@@ -77,7 +76,7 @@ def denoise_stream(
     scenes: list[Scene] = []
     count = 0
 
-    def seen() -> Iterator[Planes]:
+    def seen() -> Iterator[registry.Planes]:
         shapes: list[tuple[int, ...]] = []
         for number, frame in enumerate(reader):
             here = [plane.shape for plane in frame.planes]
@@ -91,7 +90,7 @@ def denoise_stream(
             waiting.append(frame)
             yield tuple(visible_pixels(plane, frame, info) for plane in frame.planes)
 
-    def write(item: tuple[Frame, Planes]) -> None:
+    def write(item: tuple[Frame, registry.Planes]) -> None:
         writer.write(restored(*item, info))
 
     with (

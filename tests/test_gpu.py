@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import nlm
-from nlm import backends, registry
+from nlm import arrays, backends, registry
 from nlm.backends import cpu, gpu, gpu_device, gpu_layers, gpu_window_layer
 from nlm.backends.threads import for_each
 from nlm.learned import spacetime
 from nlm.learned.config import ModelConfig
 from nlm.learned.model import NlNet
+from nlm.noise import Plan
 from tests import compiled_ahead, naive
 from tests.conftest import checkers, noisy
 from tests.cuda.host import HostDevice
@@ -220,16 +221,16 @@ def test_half_precision_without_a_gpu_is_wrong_usage(run_nlm):
     assert "--half" in done.stderr.decode()
 
 
-@pytest.mark.parametrize("what", ["volumes", "preset best"])
-def test_what_is_not_written_for_the_gpu_runs_on_the_cpu_and_says_so_once(what, caplog):
+@pytest.mark.parametrize("what", ["volumes", "groups of patches (refine)"])
+def test_what_is_not_written_for_the_gpu_runs_on_the_cpu_and_says_so_once(card, what, caplog):
     backends.tell_not_written.cache_clear()
     chosen, volume = registry.get("nlm"), what == "volumes"
     frames = noisy(checkers(30, 30), SIGMA).reshape(1, 30, 30, 1).repeat(4, 0)
     params = registry.parameters("nlm", "fast" if volume else "best", {}, volume=volume)
-    run = chosen.volume.apply if volume else chosen.apply
     with caplog.at_level(logging.INFO, "nlm"):
         ours, theirs, again = (
-            run(frames, SIGMA, params, backends.Backend(name)) for name in ("gpu", "cpu", "gpu")
+            arrays.apply(chosen, params, frames, Plan(SIGMA), backends.Backend(name), volume=volume)
+            for name in ("gpu", "cpu", "gpu")
         )
     assert np.array_equal(ours, theirs)
     assert np.array_equal(ours, again)
@@ -500,11 +501,11 @@ class TestParity:
     @pytest.mark.parametrize("patch", [1, 3, 7, 15, 31])
     @pytest.mark.parametrize("aggregate", [False, True])
     @pytest.mark.parametrize("channels", [1, 3, 6])
-    @pytest.mark.parametrize("sigma", [1 / 255, 50 / 255])
-    def test_patches(self, patch, aggregate, channels, sigma):
+    @pytest.mark.parametrize(("sigma", "strength"), [(1 / 255, 0.5), (0.2, 0.5), (0.2, 0.3)])
+    def test_patches(self, patch, aggregate, channels, sigma, strength):
         image = noisy((checkers(140, 150, channels) > 0.5).astype(np.float32), sigma)
         how = {"patch": (patch, patch), "radius": (10, 10), "aggregate": aggregate}
-        check_parity(*(place.nlm(image, image, sigma, 0.5, **how) for place in (gpu, cpu)))
+        check_parity(*(place.nlm(image, image, sigma, strength, **how) for place in (gpu, cpu)))
 
     @pytest.mark.parametrize("widths", [(24, 40, 72), (64, 128, 256)])
     @pytest.mark.parametrize("pairwise", ["distance", "embedded_gaussian"])

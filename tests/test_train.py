@@ -356,6 +356,21 @@ class TestTraining:
             assert np.array_equal(state.average.state_dict()[name].numpy(), np.float32(array))
         assert state.pixels == 8 * 2 * 32**2
 
+    def test_networks_from_before_there_was_a_leak_go_on(self, train, folder, tmp_path):
+        import torch
+
+        relu = replace(TINY, leak=0.0)
+        train(config_for(folder, tmp_path / "a", steps=2), relu, str)
+        path = tmp_path / "a" / "last.pt"
+        saved = torch.load(path, weights_only=True)
+        del saved["model"]["leak"]
+        torch.save(saved, path)
+        assert train(config_for(folder, tmp_path / "a", steps=3), relu, str).step == 3
+        told = []
+        start = config_for(folder, tmp_path / "b", warm_start=path, steps=1)
+        train(start, TINY, told.append)
+        assert any("its leak was 0 and is 0.1 now" in line for line in told)
+
     def test_checkpoints_that_do_not_fit_are_refused(self, train, folder, tmp_path):
         train(config_for(folder, tmp_path / "a", steps=1), TINY, str)
         with pytest.raises(UsageError, match="another network"):

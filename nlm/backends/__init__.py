@@ -1,6 +1,7 @@
 """Where kernels run: modules of the same functions for CPU and GPU, and one seam to pick one.
 
 `gpu.py` carries the functions of `cpu.py`, `gpu_layers.py` those of `cpu_layers.py`, and so on.
+What has no twin there, volumes and groups of patches, runs on the CPU: `Backend.cpu_for`.
 """
 
 import logging
@@ -117,6 +118,13 @@ class Backend:
 def tell_not_written(what: str) -> None:
     """Say that something runs on the CPU although there is a GPU."""
     log.info("not written for the GPU, on the CPU: %s", what)
+
+
+def suited(backend: Backend, params: Any) -> Backend:
+    """The backend, or the CPU if a filter's parameters ask for what the GPU has no kernels for."""
+    if getattr(params, "refine", False):  # groups change with a pilot's last bit
+        return backend.cpu_for("groups of patches (refine)")
+    return backend
 
 
 def in_precision(backend: Backend, params: Any) -> Backend:

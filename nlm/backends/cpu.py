@@ -37,10 +37,12 @@ CUTOFF = 28.0
 """exp(-CUTOFF) counts as zero: squared differences beyond it are capped."""
 FINE = 2**7
 """The usual `unit` of integers: exponents have 16 bits of a fraction then."""
-FINER = (2, 2**4, FINE)
-"""Such for large patches, whose many roundings would show."""
+FINER = (2, 2**4, FINE, 2**8)
+"""Units for where many roundings would show; few of them, since each has kernels of its own."""
 ROUNDINGS = 256
 """Numbers in a patch whose roundings do not show where the unit is `FINE`."""
+USUAL_SPAN = 2.0
+"""Range of values that pictures and their luma and chroma rarely exceed."""
 EXP2_OFFSET = 277
 """Of the exponents that the kernel raises 2 to, see simd.py."""
 FLOAT_SUMS = 2**13
@@ -374,18 +376,24 @@ def arithmetic_for(
         bits = [int(np.float32(exponent).view(np.int32)) for exponent in exponents]
         selves = (ONE * SELF_WEIGHT, ONE * SELF_FLOOR)
         return Arithmetic(False, 0, (*bits, factor, 0, 0, *shares, *selves))
-    crowd = max(1, pixels / 127)  # so that sums of integers stay below 2^30
+    crowd = max(1, pixels / 255)  # so that sums of integers stay below 2^31
     unit = power_of_two(max(FINE, (forgiven + faintest) * crowd))
     if pixels * channels * (unit / FINE) ** 2 > ROUNDINGS:
-        least = max(largest * crowd, (EXP2_OFFSET + forgiven) / 255)
-        if least < unit:
-            unit = next((one for one in FINER if one >= least), power_of_two(least))
+        span = rounded_span(float(np.ptp(features)))
+        squares = channels * (factor * span) ** 2  # none is beyond the unit: no cap is needed
+        least = max(squares * crowd, (EXP2_OFFSET + forgiven) / 255)  # below 2^31 in units
+        unit = next((one for one in FINER if least <= one < unit), unit)
     exponents = (EXP2_OFFSET + forgiven, EXP2_OFFSET - faintest, EXP2_OFFSET)
     bits = [round(exponent * 2**23 / unit) for exponent in exponents]
     cap = unit + forgiven + faintest
     numbers = (*bits, factor, unit, cap, *shares, SELF_WEIGHT, SELF_FLOOR)
     capped = channels == 1 or _needs_cap(largest, unit, pixels)
     return Arithmetic(capped, int(math.log2(unit / FINE)), numbers)
+
+
+def rounded_span(span: float) -> float:
+    """A range of values that holds this one, and is the same for most parts of a picture."""
+    return max(USUAL_SPAN, power_of_two(span)) if span > 0 else USUAL_SPAN
 
 
 def _needs_cap(largest: float, unit: float, pixels: int) -> bool:

@@ -216,7 +216,10 @@ def on_card(
     """Non-local means of what lies on the card; at most `MOST_VALUES` channels are averaged."""
     device = gpu_device.device()
     half = (patch[0] // 2, patch[1] // 2)
-    numbers = weight_numbers(sigma, strength, patch, compared.shape[2])
+    span = 0.0
+    if patch[0] * patch[1] * compared.shape[2] > cpu.ROUNDINGS:
+        span = cpu.rounded_span(float(compared.max() - compared.min()))
+    numbers = weight_numbers(sigma, strength, patch, compared.shape[2], span)
 
     def average(form: int, values: Any, patches: Any) -> Any:
         return _average(form, compared, values, patches, half, radius, numbers, device)
@@ -281,15 +284,21 @@ def fitting(block: Block, radius: tuple[int, int], device: gpu_device.Device) ->
 
 
 def weight_numbers(
-    sigma: float, strength: float, patch: tuple[int, int], channels: int
+    sigma: float, strength: float, patch: tuple[int, int], channels: int, span: float = 0.0
 ) -> tuple[float, ...]:
-    """What the kernel needs to turn a sum of squared differences into a weight, a power of two."""
+    """What the kernel needs to turn a sum of squared differences into a weight, a power of two.
+
+    With the range of values, `span`, squares are rounded more finely where that is possible.
+    """
     pixels = patch[0] * patch[1]
     size = pixels * channels
     h2 = (strength * sigma) ** 2
     cap = size * (2 * sigma**2 + cpu.CUTOFF * h2)
     crowd = max(1, pixels / 255)  # so that sums of integers stay below 2^31
     unit, weight_unit = cpu.power_of_two(cap * crowd), cpu.power_of_two(crowd)
+    if span:
+        unit = min(unit, cpu.power_of_two(channels * span**2 * crowd))
+        cap = min(cap, unit)
     log2_e = 1 / math.log(2)
     scale, bias = -log2_e * unit / 2**23 / (size * h2), log2_e * 2 * sigma**2 / h2
     return (

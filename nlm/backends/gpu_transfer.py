@@ -48,7 +48,7 @@ class Transfer:
         self.brought = 0
 
     def bring(self, planes: Planes) -> tuple[Any, ...]:
-        """Planes on the card, good until the next but one are brought."""
+        """Planes on the card, good until the next are brought."""
         if len(self.incoming) < 2:
             shapes = [plane.shape for plane in planes]
             self.incoming.append(

@@ -155,8 +155,9 @@ def simd(width: int) -> SimpleNamespace:
     - ``add_bits(a, b)``, ``sub_bits(a, b)``, ``minimum_bits(a, b)``, ``maximum_bits(a, b)``: of
       the bit patterns as int32, ``shift_bits(a, n)`` to the left, or to the right where n, a
       literal number, is below zero, ``splat_bits(integer)``, ``from_bits(a)``: that integer as a
-      float, ``to_bits(a)`` the reverse, rounded towards zero. Numbers x in [0, u] with u a power of two have the bits of
-      ``u`` plus x * 2^23 / u in ``u + x``, so their sums and differences can be taken exactly.
+      float, ``to_bits(a)`` the reverse, rounded towards zero. Numbers x in [0, u] with u a power
+      of two have the bits of ``u`` plus x * 2^23 / u in ``u + x``, so their sums and differences
+      can be taken exactly.
     - ``where_at_most(a, b, x, y)``: x where a <= b, otherwise y
     - ``exp2(a)``: 2^a for -126 <= a <= 127, within 1e-7 of its value
     - ``fixed_exp2(a, constants)``: 2^(n / 2^16 - EXP2_OFFSET), n the bits of a less a multiple of

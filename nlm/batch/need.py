@@ -6,7 +6,7 @@ samples; what the process itself takes comes to it.
 """
 
 from nlm import registry
-from nlm.backends import choose
+from nlm.backends import choose, suited
 from nlm.io import Info
 from nlm.params import Params
 from nlm.settings import Settings
@@ -79,7 +79,8 @@ def _of_picture(info: Info, settings: Settings, params: Params) -> float:
 def _of_tiles(info: Info, settings: Settings, params: Params) -> float:
     """What filtering the largest tile takes."""
     chosen = registry.get(settings.method)
-    side, halo = settings.tile or choose(settings.backend).tile(chosen.tile), params.halo
+    place = suited(choose(settings.backend), params)
+    side, halo = settings.tile or place.tile(chosen.tile), params.halo
     rows, columns = info.height, info.width
     if side is not None and halo is not None:
         rows, columns = min(rows, side + 2 * halo[1]), min(columns, side + 2 * halo[2])

@@ -237,8 +237,6 @@ def _denoised(
     """Frames denoised with weights from their guides, often the frames themselves."""
     import numpy as np
 
-    if params.refine:  # pilots that differ in the last bit find other groups
-        backend = backend.cpu_for("preset best")
     colour = frames.shape[3] == guides.shape[3] == 3
     params = params.at(sigma, colour)
     strengths = [

@@ -26,7 +26,7 @@ CLIP_TILE = 2048
 MOST_PIXELS = 3 * 4096 * 2304
 """Of all frames that wait for those after them."""
 HELD = 4.5
-"""Bytes that are held for each number of theirs; margins included."""
+"""Bytes that are held for each number of theirs, with margins."""
 MAPS = 4.0
 """Maps of features of four bytes each for four pixels that live at once, smaller ones included."""
 
@@ -109,15 +109,20 @@ class NlnetParams(Params):
 
     def held_in_time(self, channels: int) -> float:
         """Every plane has a network's features of its own."""
-        numbers = max(map(_numbers_held, self._networks))
-        return HELD * numbers * channels * (self.temporal_radius + 1) if self.temporal_radius else 0.0
+        reach = self.temporal_radius
+        return HELD * channels * max(_numbers_held(one, reach) for one in self._networks)
 
 
-def _numbers_held(config: "ModelConfig") -> float:
-    """For each pixel of a frame that has come as far as the non-local block, see `Halfway`."""
-    level = next((k for k, radius in enumerate(config.nonlocal_radius) if radius), -1)
-    maps = sum(width / 4 ** (k + 1) for k, width in enumerate(config.widths[: level + 1]))
-    return 1 + maps + 3 * config.inner_width(level) / 4 ** (level + 1)
+def _numbers_held(config: "ModelConfig", reach: int) -> float:
+    """For each pixel: frames that have come as far as the only non-local block, see `Halfway`."""
+    levels = [level for level, radius in enumerate(config.nonlocal_radius) if radius]
+    if reach == 0 or len(levels) != 1 or config.repeats > 1:
+        return 0.0
+    (level,) = levels
+    shares = [0.25 ** (k + 1) for k in range(level + 1)]
+    maps = sum(width * share for width, share in zip(config.widths, shares, strict=False))
+    inner = config.inner_width(level) * shares[level]
+    return (reach + 1) * (1 + maps + inner) + (2 * reach + 2) * 2 * inner
 
 
 def apply(

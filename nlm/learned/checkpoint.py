@@ -46,9 +46,10 @@ class State:
         if path is None:
             return
         saved = read_checkpoint(path)
-        if saved["model"] != self.model.to_dict():
+        model = ModelConfig.from_dict(saved["model"])
+        if model != self.model:
             raise UsageError(
-                f"{path} holds another network, {saved['model']}; give another folder of output, "
+                f"{path} holds another network, {model.to_dict()}; give another folder of output, "
                 "or its settings"
             )
         self.net.load_state_dict(saved["net"])
@@ -99,12 +100,12 @@ def warm_start(state: State, path: Path, tell: Tell) -> None:
     which stays last.
     """
     if path.suffix == ".npz":
-        _, arrays, card = load(path)
+        model, arrays, card = load(path)
         saved = {name: torch.from_numpy(np.float32(array)) for name, array in arrays.items()}
         state.pixels, state.seconds = card.get("pixels", 0), 3600 * card.get("hours", 0.0)
     else:
         checkpoint = read_checkpoint(path)
-        saved = checkpoint["average"]
+        model, saved = ModelConfig.from_dict(checkpoint["model"]), checkpoint["average"]
         state.pixels, state.seconds = checkpoint["pixels"], checkpoint["seconds"]
     own = state.net.state_dict()
     old, new = saved["stem.weight"], own["stem.weight"]
@@ -117,6 +118,8 @@ def warm_start(state: State, path: Path, tell: Tell) -> None:
     for net in (state.net, state.average):
         net.load_state_dict(fitting, strict=False)
     tell(f"{path}: {len(fitting)} of {len(own)} arrays taken")
+    if model.leak != state.model.leak:
+        tell(f"its leak was {model.leak:g} and is {state.model.leak:g} now (--set leak=...)")
 
 
 def export(checkpoint: Path, path: Path, half: bool = True) -> Path:
