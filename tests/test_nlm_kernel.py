@@ -46,20 +46,21 @@ def test_equals_the_naive_twin(
     assert np.abs(fast - slow).max() < TOLERANCE
 
 
-@pytest.mark.parametrize(("patch", "level"), [(15, 50), (31, 50), (31, 15), (31, 5)])
-def test_many_roundings_of_large_patches_in_colour_do_not_show(patch, level):
+@pytest.mark.parametrize("level", [10, 50])
+def test_many_roundings_of_large_patches_in_colour_do_not_show(level):
     sigma = level / 255
     image = noisy(checkers(60, 70, 3, period=23), sigma)
-    fast, slow = both(image, sigma, 0.3, (patch, patch), (10, 10), False)
+    fast, slow = both(image, sigma, 0.3, (31, 31), (10, 10), False)
     assert np.abs(fast - slow).max() < TOLERANCE
 
 
 def test_a_flat_part_is_rounded_as_the_whole_is():
-    image = noisy(checkers(90, 160, 3), 0.1)
-    image[:, 80:] = noisy(np.full((90, 80, 3), 0.5, np.float32), 0.02)
+    sigma = 50 / 255
+    image = noisy(checkers(90, 160, 3), sigma)
+    image[:, 80:] = noisy(np.full((90, 80, 3), 0.5, np.float32), sigma / 5)
     options = {"patch": (31, 31), "radius": (6, 6), "aggregate": False}
-    whole = nlm(image, image, 0.1, 0.3, **options)
-    part = nlm(image[:, 100:], image[:, 100:], 0.1, 0.3, **options)
+    whole = nlm(image, image, sigma, 0.3, **options)
+    part = nlm(image[:, 100:], image[:, 100:], sigma, 0.3, **options)
     assert np.abs(whole[:, 130:] - part[:, 30:]).max() < 1e-6
 
 

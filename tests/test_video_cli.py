@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import av
@@ -58,13 +59,19 @@ def test_a_pipe_flows(tmp_path):
         [sys.executable, "-c", MAIN, "denoise", "-", "--sigma", "0"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
+
+    def give_the_rest():
+        process.stdin.write(data[len(data) * 2 // 3 :])
+        process.stdin.close()
+
     with process:
         process.stdin.write(data[: len(data) * 2 // 3])
         process.stdin.flush()
         first = process.stdout.read(len(data) // 4)
-        process.stdin.write(data[len(data) * 2 // 3 :])
-        process.stdin.close()
+        giving = threading.Thread(target=give_the_rest)  # while somebody reads
+        giving.start()
         rest = process.stdout.read()
+        giving.join()
     assert process.returncode == 0
     assert first + rest == data
 
