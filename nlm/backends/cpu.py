@@ -368,7 +368,8 @@ def arithmetic_for(
     factor = math.sqrt(math.log2(math.e) / (pixels * channels * h2))
     forgiven = math.log2(math.e) * 2 * sigma**2 / h2
     faintest = math.log2(math.e) * CUTOFF
-    largest = channels * (factor * float(np.ptp(features))) ** 2
+    span = float(np.ptp(features))
+    largest = channels * (factor * span) ** 2
     weight_unit = power_of_two(max(1, pixels / 255))
     shares = (weight_unit, 2**23 / weight_unit)
     if channels == 1 and pixels * largest < FLOAT_SUMS and ONE_AT + forgiven < FLOATS_END:
@@ -379,8 +380,7 @@ def arithmetic_for(
     crowd = max(1, pixels / 255)  # so that sums of integers stay below 2^31
     unit = power_of_two(max(FINE, (forgiven + faintest) * crowd))
     if pixels * channels * (unit / FINE) ** 2 > ROUNDINGS:
-        span = rounded_span(float(np.ptp(features)))
-        squares = channels * (factor * span) ** 2  # none is beyond the unit: no cap is needed
+        squares = channels * (factor * rounded_span(span)) ** 2  # none beyond the unit: no cap
         least = max(squares * crowd, (EXP2_OFFSET + forgiven) / 255)  # below 2^31 in units
         unit = next((one for one in FINER if least <= one < unit), unit)
     exponents = (EXP2_OFFSET + forgiven, EXP2_OFFSET - faintest, EXP2_OFFSET)

@@ -115,10 +115,9 @@ class NlnetParams(Params):
 
 def _numbers_held(config: "ModelConfig", reach: int) -> float:
     """For each pixel: frames that have come as far as the only non-local block, see `Halfway`."""
-    levels = [level for level, radius in enumerate(config.nonlocal_radius) if radius]
-    if reach == 0 or len(levels) != 1 or config.repeats > 1:
+    level = config.only_block
+    if reach == 0 or level is None:
         return 0.0
-    (level,) = levels
     shares = [0.25 ** (k + 1) for k in range(level + 1)]
     maps = sum(width * share for width, share in zip(config.widths, shares, strict=False))
     inner = config.inner_width(level) * shares[level]

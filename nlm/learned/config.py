@@ -81,6 +81,12 @@ class ModelConfig:
         return self.nonlocal_width or self.widths[level] // 2
 
     @property
+    def only_block(self) -> int | None:
+        """The level of the network's non-local block, if there is one that is passed once."""
+        levels = [level for level, radius in enumerate(self.nonlocal_radius) if radius]
+        return levels[0] if len(levels) == 1 and self.repeats == 1 else None
+
+    @property
     def inputs(self) -> int:
         """Channels that enter the first convolution: unshuffled pictures and sigma."""
         return 4 * self.channels * (1 + len(self.estimates)) + 1

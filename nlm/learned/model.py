@@ -117,10 +117,7 @@ class NlNet:
     @property
     def only_block(self) -> int | None:
         """The level of the network's non-local block, if there is one that is passed once."""
-        if len(self.non_local) != 1 or self.config.repeats > 1:
-            return None
-        (level,) = self.non_local
-        return level
+        return self.config.only_block
 
     def to_block(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> Halfway:
         """Do the first half of `denoise`, up to the only block."""
