@@ -1,12 +1,39 @@
-"""Memory for the kernels' areas."""
+"""How pictures are cut for the lanes of a vector, and memory for the kernels' areas."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nlm.backends import cpu_tiles
 from nlm.backends.compiled import simd_width
+from nlm.backends.cpu_layout import PATCH_SUMS, PATCHWISE, PIXELWISE, Layout, tiles_for
 from nlm.backends.cpu_tiles import aligned_areas, kept_areas
+
+
+@given(
+    size=st.tuples(st.integers(1, 700), st.integers(1, 700)),
+    radius=st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    form=st.sampled_from([PIXELWISE, PATCH_SUMS, PATCHWISE]),
+    threads=st.integers(1, 9),
+)
+def test_every_pixel_is_in_one_tile(size, radius, form, threads):
+    layout = Layout(radius, (2, 3), form, 1, 1, False)
+    tiles = tiles_for(layout, *size, threads)
+    count = np.zeros(size, int)
+    corners = {corner for job in tiles.jobs(*size) for corner in job}
+    for top, left, bottom, right in corners:
+        count[top : min(top + tiles.rows, bottom), left : min(left + tiles.cols, right)] += 1
+    assert (count == 1).all()
+    assert max(top for top, *_ in corners) + tiles.rows == tiles.covered(*size)[0]
+    assert max(left for _, left, *_ in corners) + tiles.cols == tiles.covered(*size)[1]
+    if tiles.down > 1:
+        assert tiles.rows >= radius[0]
+        assert tiles.rows * tiles.down >= tiles.block[0] + radius[0]
+    if tiles.across > 1:
+        assert tiles.cols >= radius[1]
+        assert tiles.cols * tiles.across >= tiles.block[1] + radius[1]
 
 
 def test_areas_are_aligned_staggered_and_apart():

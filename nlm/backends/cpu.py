@@ -4,35 +4,26 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
 from nlm.backends.cpu_collaborate import Groups, collaborate
-from nlm.backends.cpu_tiles import (
-    Corners,
-    ForEach,
-    Picture,
-    kept_areas,
-    reflected,
-    tile_jobs,
+from nlm.backends.cpu_layout import (
+    PATCH_SUMS,
+    PATCHWISE,
+    PIXELWISE,
+    STRETCH,
+    Layout,
+    tiles_for,
 )
+from nlm.backends.cpu_tiles import Corners, ForEach, Picture, kept_areas, reflected
 from nlm.backends.threads import available_threads, for_each
 from nlm.noise.colour import OPPONENT
 
 __all__ = ["Groups", "Part", "collaborate", "nlm", "nlm_colour"]
 
-LARGEST_TILE = 288
-"""Most rows and columns of the tile of a lane."""
-PARTS = 12
-"""How many ways of dividing a short side of the picture are compared."""
-CACHED = 2**23
-"""Bytes that a thread can go through again and again without waiting for memory."""
-GROUPS = (7, 6, 3)
-"""How many neighbouring offsets may be taken together: what leaves the fewest idle."""
 CUTOFF = 28.0
 """exp(-CUTOFF) counts as zero: squared differences beyond it are capped."""
 FINE = 2**7
@@ -57,103 +48,12 @@ SELF_FLOOR = 1e-2
 """Least weight of a patch for itself, where no other patch is alike."""
 SELF_WEIGHT = 1.0
 """Weight of a pixel for itself in the pixelwise form."""
-STRETCH = 32
-"""Columns of a row whose weights the kernel computes before it uses them."""
 BAND = 64
 """Rows whose channels are mixed at once."""
-PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
-"""Forms of the kernel, see cpu_nlm.py."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the kernel keeps of a tile.
-
-    Attributes
-    ----------
-    radius, half : (int, int)
-        Reach of the search window and half the patch, in rows and columns.
-    form : int
-    features, values : int
-        Channels that are compared and averaged.
-    guided : bool
-        The values are another picture than the features.
-    """
-
-    radius: tuple[int, int]
-    half: tuple[int, int]
-    form: int
-    features: int
-    values: int
-    guided: bool
-
-    @property
-    def margin(self) -> tuple[int, int]:
-        reach = 2 if self.form == PATCHWISE else 1
-        beyond = self.group - 1  # a group of offsets may reach beyond the window
-        return (
-            self.radius[0] + reach * self.half[0] + 1,
-            self.radius[1] + reach * self.half[1] + beyond,
-        )
-
-    @property
-    def group(self) -> int:
-        """How many neighbouring offsets are taken together."""
-        offsets = 2 * self.radius[1] + 1
-        return min(GROUPS, key=lambda group: -offsets % group)
-
-    @property
-    def planes(self) -> list[int]:
-        """Vectors for each pixel: of features, values, sums and patch sums."""
-        factored = 2 if self.features == 1 else 0  # differences and sums of rows
-        return [
-            self.features + factored,
-            self.values if self.guided else 0,
-            2 if self.form == PATCH_SUMS else self.values + 1,
-            2 if self.form == PATCHWISE else 0,
-        ]
-
-    def scratch(self, rows: int, cols: int) -> list[int]:
-        """Vectors needed for each of the kernel's areas, in the order of its arguments."""
-        stride = cols + 2 * self.margin[1]
-        plane, row = (rows + 2 * self.margin[0]) * stride, stride * self.group
-        ring = row * (2 * self.half[0] + 1)
-        patchwise = self.form == PATCHWISE
-        return [
-            *(plane * vectors for vectors in self.planes),
-            ring if self.features > 1 else 0,  # squared differences
-            row,  # column sums
-            (STRETCH + self.group - 1) * self.group,  # weights
-            ring if patchwise else 0,  # rows of weights
-            row if patchwise else 0,  # column sums of the ring
-        ]
-
-
-@lru_cache(maxsize=64)
-def tile_shape(layout: Layout, height: int, width: int, threads: int) -> tuple[int, int]:
-    """Rows and columns of the tiles that take the least time.
-
-    A tile costs time for its pixels and for some round them: those within about half the reach of
-    the search and a patch. All lanes of all threads take as long as the busiest. A thread goes
-    through all planes of its tiles for every group of offsets: they should fit into `CACHED`.
-    """
-    around = [2 * layout.half[axis] + 1 + layout.radius[axis] / 2 for axis in (0, 1)]
-    margin, lanes = layout.margin, simd_width()
-    cached = CACHED / (4 * lanes * sum(layout.planes))
-
-    def cost(shape: tuple[int, int]) -> tuple[bool, float]:
-        rows, cols = shape
-        tiles = -(-height // rows) * -(-width // cols)
-        time = -(-tiles // (lanes * threads)) * (rows + around[0]) * (cols + around[1])
-        return (rows + 2 * margin[0]) * (cols + 2 * margin[1]) > cached, time
-
-    return min(product(_divided(height), _divided(width)), key=cost)
-
-
-def _divided(size: int) -> list[int]:
-    """Ways of cutting a side into equal parts, the largest part first."""
-    fewest = -(-size // LARGEST_TILE)
-    return [-(-size // parts) for parts in range(fewest, min(2 * fewest + PARTS, size + 1))]
+SCANNED = 2**18
+"""Numbers in which a thread looks for the least and the largest."""
+SCANNED_AT_ONCE = 4
+"""Vectors of them that are compared independently."""
 
 
 def nlm(
@@ -188,7 +88,8 @@ def nlm(
     ndarray of float32, shape of `values`
     """
     features, values = np.ascontiguousarray(features), np.ascontiguousarray(values)
-    arithmetic = arithmetic_for(features, sigma, strength, patch)
+    span, channels = value_range(features, for_each), features.shape[2]
+    arithmetic = arithmetic_for(span, channels, sigma, strength, patch)
     half = (patch[0] // 2, patch[1] // 2)
 
     def average(form: int, patches: Picture, channels: int) -> Picture:
@@ -295,11 +196,12 @@ def _average(
     height, width = features.shape[:2]
     guided = form != PATCH_SUMS and values is not features
     layout = Layout(radius, half, form, features.shape[2], channels, guided)
-    rows, cols = tile_shape(layout, height, width, available_threads())
+    tiles = tiles_for(layout, height, width, available_threads())
     run = _kernel(layout, arithmetic)
-    row_of = reflected(height, rows, layout.margin[0]) * width
-    column_of = reflected(width, cols, layout.margin[1])
-    sizes = layout.scratch(rows, cols)
+    covered = tiles.covered(height, width)
+    row_of = reflected(height, covered[0], layout.margin[0]) * width
+    column_of = reflected(width, covered[1], layout.margin[1])
+    sizes = layout.scratch(tiles.rows, tiles.cols)
     out = np.empty((height, width, channels), np.float32)
     local = threading.local()
 
@@ -314,11 +216,11 @@ def _average(
         run(
             *(image.ctypes.data for image in images),
             *areas,
-            *(height, width, rows, cols, *radius, *half),
+            *(width, tiles.rows, tiles.cols, tiles.across, tiles.down, *radius, *half),
             *arithmetic.numbers,
         )
 
-    for_each(average_tiles, tile_jobs(height, width, rows, cols))
+    for_each(average_tiles, tiles.jobs(height, width))
     return out
 
 
@@ -327,6 +229,7 @@ def _kernel(layout: Layout, arithmetic: "Arithmetic") -> Callable[..., None]:
         "cpu_nlm",
         "average",
         group=layout.group,
+        beside=layout.beside,
         stretch=STRETCH,
         form=layout.form,
         coarse=arithmetic.coarse,
@@ -355,20 +258,39 @@ class Arithmetic:
     numbers: tuple[float, ...]
 
 
+def value_range(picture: Picture, for_each: ForEach = for_each) -> float:
+    """The largest value of a picture less its least."""
+    size, block = picture.size, SCANNED_AT_ONCE * simd_width()
+    if size < block:
+        return float(np.ptp(picture))
+    run = kernel("cpu_range", "extremes", vectors=SCANNED_AT_ONCE)
+    begins = range(0, size - block + 1, SCANNED)
+    found = np.empty((len(begins), 2, block), np.float32)
+    address, results = picture.ctypes.data, found.ctypes.data
+
+    def scan(number: int) -> None:
+        end = size if number == len(begins) - 1 else begins[number + 1]
+        run(address, begins[number], end, results + number * found[0].nbytes)
+
+    for_each(scan, range(len(begins)))
+    return float(found[:, 1].max() - found[:, 0].min())
+
+
 def arithmetic_for(
-    features: Picture, sigma: float, strength: float, patch: tuple[int, int]
+    span: float, channels: int, sigma: float, strength: float, patch: tuple[int, int]
 ) -> Arithmetic:
     """What the kernel needs to turn a sum of squared differences into a weight.
+
+    `span` is the range of the values, of which a pixel has as many as there are `channels`.
 
     Multiplied by `factor`, pixels have squared differences whose sums over a patch are exponents of
     2. These are integers with as many bits of a fraction as can be told from `unit`, or floats.
     """
-    pixels, channels = patch[0] * patch[1], features.shape[2]
+    pixels = patch[0] * patch[1]
     h2 = (strength * sigma) ** 2
     factor = math.sqrt(math.log2(math.e) / (pixels * channels * h2))
     forgiven = math.log2(math.e) * 2 * sigma**2 / h2
     faintest = math.log2(math.e) * CUTOFF
-    span = float(np.ptp(features))
     largest = channels * (factor * span) ** 2
     weight_unit = power_of_two(max(1, pixels / 255))
     shares = (weight_unit, 2**23 / weight_unit)

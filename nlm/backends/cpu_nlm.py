@@ -4,6 +4,11 @@ Each lane of a vector works on a picture tile of its own (`simd.py`), so this re
 tile. A tile is stored with a halo of `margin` pixels on each side at vector index
 ``(channel * tile_rows + y) * stride + x``.
 
+The tiles of a block lie `across` side by side and `down` on top of each other. Of pairs that reach
+from one into another, the lower or right lane takes care; what it sums for pixels above its tile or
+left of it is handed on in the end (`join`). So only pairs that reach into another block, or beyond
+the picture, are computed twice or for one pixel alone.
+
 - Pairs are symmetric: the weight of (i, j = i + offset) is computed once, for half of the offsets,
   and used for both pixels.
 - `GROUP` neighbouring offsets in x are taken together: what they give to a pixel as i, and what
@@ -18,6 +23,8 @@ tile. A tile is stored with a halo of `margin` pixels on each side at vector ind
   those that leave. Kept for each pixel are its difference to the one that leaves with it, and
   their sum, so that this is one product for a pair. These sums are floats: from 128 to 256, where
   the exponents are that count, in steps of 2^-16.
+- `BESIDE` groups are gone through row by row, so that a row's pixels and sums are still in the
+  cache for the next one; only one where a group needs more memory than sums of columns.
 - A row of pairs is gone through in stretches of `STRETCH` columns, whose weights stay in the cache.
   Each takes two loops, for the exponents and for what is done with the weights, so that both find
   their variables in registers. What is used together lies side by side, for the fewer streams.
@@ -51,6 +58,7 @@ def build(name: str, **constants: int) -> tuple[Callable, types.Type]:
 def average_kernel(
     width: int,
     group: int,
+    beside: int,
     stretch: int,
     form: int,
     coarse: int,
@@ -64,13 +72,15 @@ def average_kernel(
     The sums of a pixel are those of its weighted values and of the weights; of a patch, that of
     its weights and the largest.
     """
-    WIDTH, GROUP, STRETCH, FORM, COARSE = width, group, stretch, form, coarse
+    WIDTH, GROUP, BESIDE, STRETCH = width, group, beside, stretch
+    FORM, COARSE = form, coarse
     FEATURES, VALUES = features, values
     GUIDED, CAPPED = bool(guided), bool(capped)
     FACTORED = FEATURES == 1 and not CAPPED
     KEEP = FEATURES > 1  # squared differences, for when their row leaves the patch
     ops = simd(width)
     load, store, splat = ops.load, ops.store, ops.splat
+    load_from, where_at_most = ops.load_from, ops.where_at_most
     registers, maximum, sqrt, fixed_exp2 = ops.registers, ops.maximum, ops.sqrt, ops.fixed_exp2
     fixed_exp2_constants = ops.fixed_exp2_constants
     add_bits, sub_bits, from_bits = ops.add_bits, ops.sub_bits, ops.from_bits
@@ -99,9 +109,9 @@ def average_kernel(
     def pack(image, packed, channels, row_of, column_of, corners, tile_rows, stride, factor):
         for y in range(tile_rows):
             for lane in range(WIDTH):
-                row = row_of[corners[2 * lane] + y]
+                row = row_of[corners[4 * lane] + y]
                 for x in range(stride):
-                    pixel = (row + column_of[corners[2 * lane + 1] + x]) * channels
+                    pixel = (row + column_of[corners[4 * lane + 1] + x]) * channels
                     for c in range(channels):
                         k = ((c * tile_rows + y) * stride + x) * WIDTH + lane
                         packed[k] = image[pixel + c] * factor
@@ -144,7 +154,8 @@ def average_kernel(
 
     @inline
     def start_columns(
-        features, squares, columns, plane, i, to_j, count, patch_y, stride, row_size, unit, cap,
+        features, squares, columns, base, plane, i, to_j, count, patch_y, stride, row_size,
+        unit, cap,
     ):  # fmt: skip
         """Sum the differences over the patch rows that begin at `i`, for each column."""
         pixel, totals = registers(FEATURES), registers(GROUP)
@@ -164,18 +175,19 @@ def average_kernel(
                             store(squares, q * row_size + x * GROUP + g, d)
                         totals[g] = add_bits(totals[g], sub_bits(d, unit))
             for g in range(GROUP):
-                store(columns, x * GROUP + g, totals[g])
+                store(columns, base + x * GROUP + g, totals[g])
 
     @inline
     def move_column(
-        features, squares, slot, columns, plane, leaving, entering, leave, enter, x, g, unit, cap
+        features, squares, slot, columns, base, plane, leaving, entering, leave, enter, x, g,
+        unit, cap,
     ):  # fmt: skip
         """Move the sum of one column down by a row."""
         k = x * GROUP + g
         if FACTORED:
             pair = plane + 2 * (enter + g)
             by = leaving[0] - load(features, pair)
-            s = by * (entering[0] - load(features, pair + 1)) + load(columns, k)
+            s = by * (entering[0] - load(features, pair + 1)) + load(columns, base + k)
         else:
             d = difference(entering, features, plane, enter + g, unit, cap)
             if KEEP:
@@ -183,13 +195,14 @@ def average_kernel(
                 store(squares, slot + k, d)
             else:
                 gone = difference(leaving, features, plane, leave + g, unit, cap)
-            s = add_bits(load(columns, k), sub_bits(d, gone))
-        store(columns, k, s)
+            s = add_bits(load(columns, base + k), sub_bits(d, gone))
+        store(columns, base + k, s)
         return s
 
     @inline
     def begin_row(
-        features, squares, slot, columns, plane, leave, enter, to_j, patch_x, unit, cap, starts, box
+        features, squares, slot, columns, base, plane, leave, enter, to_j, patch_x, unit, cap,
+        starts, box,
     ):  # fmt: skip
         """Move down the columns before a row's first sum is complete."""
         entering, leaving = registers(FEATURES), registers(FEATURES)
@@ -199,14 +212,14 @@ def average_kernel(
             fetch_moving(features, plane, leave + x, enter + x, leaving, entering)
             for g in range(GROUP):
                 s = move_column(
-                    features, squares, slot, columns, plane, leaving, entering,
+                    features, squares, slot, columns, base, plane, leaving, entering,
                     leave + x + to_j, enter + x + to_j, x, g, unit, cap,
                 )  # fmt: skip
                 box[g] = minus(box[g], s)
 
     @inline
     def compare(
-        features, squares, slot, columns, plane, leave, enter, to_j, patch_x, unit, cap, box,
+        features, squares, slot, columns, base, plane, leave, enter, to_j, patch_x, unit, cap, box,
         lowest, highest, weights, begin, count,
     ):  # fmt: skip
         """Exponents of a stretch of weights."""
@@ -217,11 +230,11 @@ def average_kernel(
             fetch_moving(features, plane, leave + last, enter + last, leaving, entering)
             for g in range(GROUP):
                 s = move_column(
-                    features, squares, slot, columns, plane, leaving, entering,
+                    features, squares, slot, columns, base, plane, leaving, entering,
                     leave + last + to_j, enter + last + to_j, last, g, unit, cap,
                 )  # fmt: skip
                 s = minus(box[g], s)
-                box[g] = plus(s, load(columns, first * GROUP + g))
+                box[g] = plus(s, load(columns, base + first * GROUP + g))
                 s = maximum_bits(minimum_bits(s, highest), lowest)
                 store(weights, CARRY + x * GROUP + g, s)
 
@@ -250,48 +263,54 @@ def average_kernel(
             store(sums, i * SUMS + c, totals[c])
 
     @inline
-    def average(weights, constants, plane, to_j, values, sums, i, count):
-        """Add the weighted values of j to i, and of i to j, along a stretch of pairs.
-
-        The newest weight comes last where it has just been made.
-        """
-        totals = registers(SUMS)
-        for x in range(count):
-            k = CARRY + x * GROUP
-            load_sums(sums, i + x, totals)
-            for g in range(GROUP):
-                fresh = FORM == PIXELWISE
-                w = weigh(weights, k + g, constants) if fresh else load(weights, k + g)
-                totals[VALUES] = totals[VALUES] + w
-                for c in range(VALUES):
-                    totals[c] = totals[c] + w * load(values, i + x + c * plane + to_j + g)
-            store_sums(sums, i + x, totals)
-            load_sums(sums, i + x + to_j, totals)
-            for g in range(GROUP - 1, -1, -1):
-                w = load(weights, k - g * GROUP + g)
-                totals[VALUES] = totals[VALUES] + w
-                for c in range(VALUES):
-                    totals[c] = totals[c] + w * load(values, i + x - g + c * plane)
-            store_sums(sums, i + x + to_j, totals)
+    def add(totals, w, values, plane, k):
+        """Add a weight, and the value at k with it; or the weight alone, and keep the largest."""
+        if FORM == PATCH_SUMS:
+            totals[0] = totals[0] + w
+            totals[1] = maximum(totals[1], w)
+        else:
+            totals[VALUES] = totals[VALUES] + w
+            for c in range(VALUES):
+                totals[c] = totals[c] + w * load(values, k + c * plane)
 
     @inline
-    def tally(weights, constants, sums, i, to_j, count):
-        """Keep each patch's sum of weights and its largest, along a stretch of pairs."""
+    def add_to_j(weights, k, plane, to_j, values, sums, i, nearest, totals):
+        """Add what pixels up to `i` give to one as j, those at least `nearest` columns before i.
+
+        The newest weight comes last: it has just been made.
+        """
+        load_sums(sums, i + to_j, totals)
+        for g in range(GROUP - 1, nearest - 1, -1):
+            add(totals, load(weights, k - g * GROUP + g), values, plane, i - g)
+        store_sums(sums, i + to_j, totals)
+
+    @inline
+    def average(weights, constants, plane, to_j, values, sums, i, count):
+        """Add the weighted values of j to i, and of i to j, along a stretch of pairs."""
         totals = registers(SUMS)
         for x in range(count):
             k = CARRY + x * GROUP
             load_sums(sums, i + x, totals)
             for g in range(GROUP):
-                w = weigh(weights, k + g, constants)
-                totals[0] = totals[0] + w
-                totals[1] = maximum(totals[1], w)
+                made = FORM == PATCHWISE
+                w = load(weights, k + g) if made else weigh(weights, k + g, constants)
+                add(totals, w, values, plane, i + x + to_j + g)
             store_sums(sums, i + x, totals)
-            load_sums(sums, i + x + to_j, totals)
-            for g in range(GROUP - 1, -1, -1):
-                w = load(weights, k - g * GROUP + g)
-                totals[0] = totals[0] + w
-                totals[1] = maximum(totals[1], w)
-            store_sums(sums, i + x + to_j, totals)
+            add_to_j(weights, k, plane, to_j, values, sums, i + x, 0, totals)
+
+    @inline
+    def end_stretch(weights, plane, to_j, values, sums, i, count, last, joined):
+        """Leave the last weights in front of the next stretch, or after a row's `last` none."""
+        if not last:
+            for k in range(CARRY):
+                store(weights, k, load(weights, k + count * GROUP))
+            return
+        if joined:
+            totals = registers(SUMS)
+            for x in range(GROUP - 1):
+                k = CARRY + (count + x) * GROUP
+                add_to_j(weights, k, plane, to_j, values, sums, i + count + x, x + 1, totals)
+        fill(weights, CARRY, splat(ZERO))
 
     @inline
     def collect(
@@ -332,12 +351,6 @@ def average_kernel(
                 store(weights, CARRY + x * GROUP + g, from_bits(s))
 
     @inline
-    def keep_last(weights, count):
-        """Leave the last weights of a stretch in front of the next one."""
-        for k in range(CARRY):
-            store(weights, k, load(weights, k + count * GROUP))
-
-    @inline
     def box_sum(array, i, stride, half_y, half_x):
         s = splat(ZERO)
         for y in range(-half_y, half_y + 1):
@@ -346,12 +359,41 @@ def average_kernel(
         return s
 
     @inline
-    def unpack(sums, out, corners, height, picture_width, rows, cols, origin, stride):
+    def take_over(sums, i, from_, lanes_on, mask):
+        """Add to a pixel what the lane that is `lanes_on` further has summed beside its tile."""
+        for c in range(SUMS):
+            k = i * SUMS + c
+            s = load_from(sums, (from_ * SUMS + c) * WIDTH + lanes_on)
+            s = where_at_most(splat(ONE), mask, s, splat(ZERO))
+            have = load(sums, k)
+            store(sums, k, maximum(have, s) if FORM == PATCH_SUMS and c == 1 else have + s)
+
+    @inline
+    def join(sums, masks, origin, stride, rows, cols, radius_y, halo, across, down):
+        """Hand on what lies left of tiles and above them to the lanes whose pixels these are."""
+        for lane in range(WIDTH):
+            masks[lane] = ONE if lane % across < across - 1 else ZERO
+            masks[lane + WIDTH] = ONE if lane // across < down - 1 else ZERO
+        if across > 1:
+            mask = load(masks, 0)
+            for y in range(-radius_y if down > 1 else 0, rows):
+                for x in range(-halo, 0):
+                    i = origin + y * stride + x
+                    take_over(sums, i + cols, i, 1, mask)
+        if down > 1:
+            mask = load(masks, 1)
+            for y in range(-radius_y, 0):
+                for x in range(cols):
+                    i = origin + y * stride + x
+                    take_over(sums, i + rows * stride, i, across, mask)
+
+    @inline
+    def unpack(sums, out, corners, picture_width, rows, cols, origin, stride):
         for y in range(rows):
             for lane in range(WIDTH):
-                top, left = corners[2 * lane] + y, corners[2 * lane + 1]
-                if top < height:
-                    for x in range(min(cols, picture_width - left)):
+                top, left = corners[4 * lane] + y, corners[4 * lane + 1]
+                if top < corners[4 * lane + 2]:
+                    for x in range(min(cols, corners[4 * lane + 3] - left)):
                         pixel = top * picture_width + left + x
                         for c in range(VALUES):
                             k = ((origin + y * stride + x) * SUMS + c) * WIDTH + lane
@@ -361,7 +403,7 @@ def average_kernel(
         feature_image, value_image, patch_image, out, row_of, column_of, corners,
         features, values, sums, patches,
         squares, columns, weights, ring, ring_columns,
-        height, picture_width, rows, cols, radius_y, radius_x, half_y, half_x,
+        picture_width, rows, cols, across, down, radius_y, radius_x, half_y, half_x,
         start, lowest_, highest_,
         factor, unit_, cap_, weight_unit_, weight_scale, self_weight, self_floor,
     ):  # fmt: skip
@@ -401,59 +443,67 @@ def average_kernel(
 
         for dy in range(radius_y + 1):
             first = -dy - reach_y
-            for dx in range(1 if dy == 0 else -radius_x, radius_x + 1, GROUP):
-                for g in range(GROUP):
-                    starts[g] = splat_bits(start if dx + g <= radius_x else lowest_)
-                to_j = dy * stride + dx
-                left = min(0, -dx - GROUP + 1)
-                inner = cols + max(0, -dx) - left
-                count = inner + 2 * reach_x
-                start_x = origin + first * stride + left - reach_x
-                if FORM == PATCHWISE:
-                    fill(ring, patch_y * row_size, weight_unit)
-                    fill(ring_columns, row_size, zero)
-                start_columns(
-                    features, squares, columns, plane, start_x - (half_y + 1) * stride - half_x,
-                    to_j, count + patch_x - 1, patch_y, stride, row_size, unit, cap,
-                )  # fmt: skip
-                for y in range(first, rows + reach_y):
-                    i = start_x + (y - first) * stride
-                    enter = i + half_y * stride - half_x
-                    leave = enter - patch_y * stride
-                    slot = (y - first) % patch_y * row_size
-                    begin_row(
-                        features, squares, slot, columns, plane, leave, enter, to_j, patch_x,
-                        unit, cap, starts, box,
-                    )  # fmt: skip
-                    for begin in range(0, count, STRETCH):
-                        length = min(STRETCH, count - begin)
-                        compare(
-                            features, squares, slot, columns, plane, leave, enter, to_j, patch_x,
-                            unit, cap, box, lowest, highest, weights, begin, length,
+            end = (rows - dy if down > 1 else rows) + reach_y
+            for dx_first in range(1 if dy == 0 else -radius_x, radius_x + 1, GROUP * BESIDE):
+                dx_end = min(radius_x + 1, dx_first + GROUP * BESIDE)
+                for y in range(first, end):
+                    for dx in range(dx_first, dx_end, GROUP):
+                        for g in range(GROUP):
+                            starts[g] = splat_bits(start if dx + g <= radius_x else lowest_)
+                        base = (dx - dx_first) // GROUP * row_size
+                        to_j = dy * stride + dx
+                        left = max(-radius_x, min(0, -dx - GROUP + 1))
+                        inner = cols if across > 1 else cols + max(0, -dx) - left
+                        count = inner + 2 * reach_x
+                        i = origin + y * stride + left - reach_x
+                        enter = i + half_y * stride - half_x
+                        leave = enter - patch_y * stride
+                        slot = (y - first) % patch_y * row_size
+                        if y == first:
+                            if FORM == PATCHWISE:
+                                fill(ring, patch_y * row_size, weight_unit)
+                                fill(ring_columns, row_size, zero)
+                            start_columns(
+                                features, squares, columns, base, plane, leave, to_j,
+                                count + patch_x - 1, patch_y, stride, row_size, unit, cap,
+                            )  # fmt: skip
+                        begin_row(
+                            features, squares, slot, columns, base, plane, leave, enter, to_j,
+                            patch_x, unit, cap, starts, box,
                         )  # fmt: skip
-                        if FORM == PIXELWISE:
-                            average(
-                                weights, constants, plane, to_j, values, sums, i + begin, length
-                            )
-                        elif FORM == PATCH_SUMS:
-                            tally(weights, constants, sums, i + begin, to_j, length)
-                        else:
-                            collect(
-                                weights, constants, to_j, patches, ring, slot,
-                                ring_columns, i + begin, begin, length, weight_unit,
+                        for begin in range(0, count, STRETCH):
+                            length = min(STRETCH, count - begin)
+                            compare(
+                                features, squares, slot, columns, base, plane, leave, enter, to_j,
+                                patch_x, unit, cap, box, lowest, highest, weights, begin, length,
                             )  # fmt: skip
-                        keep_last(weights, length)
-                    if FORM == PATCHWISE and y - first >= patch_y - 1:
-                        begin_patches(ring_columns, patch_x, box)
-                        for begin in range(0, inner, STRETCH):
-                            length = min(STRETCH, inner - begin)
-                            sum_patches(ring_columns, patch_x, box, weights, begin, length)
-                            average(
-                                weights, constants, plane, to_j, values, sums,
-                                i + reach_x - half_y * stride + begin, length,
-                            )  # fmt: skip
-                            keep_last(weights, length)
+                            if FORM == PATCHWISE:
+                                collect(
+                                    weights, constants, to_j, patches, ring, slot,
+                                    ring_columns, i + begin, begin, length, weight_unit,
+                                )  # fmt: skip
+                            else:
+                                average(
+                                    weights, constants, plane, to_j, values, sums, i + begin, length
+                                )
+                                end_stretch(
+                                    weights, plane, to_j, values, sums, i + begin, length,
+                                    begin + length == count, across > 1,
+                                )  # fmt: skip
+                        if FORM == PATCHWISE and y - first >= patch_y - 1:
+                            begin_patches(ring_columns, patch_x, box)
+                            for begin in range(0, inner, STRETCH):
+                                length = min(STRETCH, inner - begin)
+                                sum_patches(ring_columns, patch_x, box, weights, begin, length)
+                                k = i + reach_x - half_y * stride + begin
+                                average(weights, constants, plane, to_j, values, sums, k, length)
+                                end_stretch(
+                                    weights, plane, to_j, values, sums, k, length,
+                                    begin + length == inner, across > 1,
+                                )  # fmt: skip
 
+        halo = max(radius_x, GROUP - 1)
+        join(sums, columns, origin, stride, rows, cols, radius_y, halo, across, down)
         scale = splat(ONE if FORM == PATCH_SUMS else ONE / factor)
         for y in range(rows):
             for x in range(cols):
@@ -473,8 +523,8 @@ def average_kernel(
                         k = i * SUMS + c
                         total = load(sums, k) + itself * load(values, i + c * plane)
                         store(sums, k, total * share)
-        unpack(sums, out, corners, height, picture_width, rows, cols, origin, stride)
+        unpack(sums, out, corners, picture_width, rows, cols, origin, stride)
 
     numbers, indices = types.CPointer(float32), types.CPointer(int64)
-    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 9 + [int64] * 11 + [float32] * 7
+    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 9 + [int64] * 12 + [float32] * 7
     return kernel, void(*arguments)

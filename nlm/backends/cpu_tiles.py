@@ -12,7 +12,7 @@ from nlm.backends.compiled import simd_width
 
 Picture = NDArray[np.float32]
 ForEach = Callable[[Callable[[Any], None], Iterable[Any]], None]
-Corners = list[tuple[int, int]]
+Corners = list[tuple[int, ...]]
 
 STAGGER = 576
 """Bytes by which areas begin at different places of a memory page."""
@@ -25,7 +25,11 @@ _local = threading.local()
 
 def tile_jobs(height: int, width: int, rows: int, cols: int) -> list[Corners]:
     """Corners of all tiles, as many at a time as a vector has lanes; the last ones repeated."""
-    corners = [(y, x) for y in range(0, height, rows) for x in range(0, width, cols)]
+    return filled([(y, x) for y in range(0, height, rows) for x in range(0, width, cols)])
+
+
+def filled(corners: Corners) -> list[Corners]:
+    """As many at a time as a vector has lanes, the last one repeated."""
     lanes = simd_width()
     jobs = [corners[k : k + lanes] for k in range(0, len(corners), lanes)]
     jobs[-1] += jobs[-1][-1:] * (lanes - len(jobs[-1]))

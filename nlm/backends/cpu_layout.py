@@ -1,0 +1,206 @@
+"""How a picture is laid out for the kernel of `cpu_nlm.py`: blocks, and tiles for lanes."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlm.backends.compiled import simd_width
+from nlm.backends.cpu_tiles import Corners, filled
+
+PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
+"""Forms of the kernel, see cpu_nlm.py."""
+LARGEST_TILE = 288
+"""Most rows and columns of the tile of a lane."""
+PARTS = 12
+"""How many ways of dividing a short side of the picture are compared."""
+CACHED = 2**23
+"""Bytes that a thread can go through again and again without waiting for memory."""
+GROUPS = (7, 6, 3)
+"""How many neighbouring offsets may be taken together: what leaves the fewest idle."""
+BESIDE = 3
+"""Groups of offsets that the kernel goes through row by row."""
+STRETCH = 32
+"""Columns of a row whose weights the kernel computes before it uses them."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the kernel keeps of a tile.
+
+    Attributes
+    ----------
+    radius, half : (int, int)
+        Reach of the search window and half the patch, in rows and columns.
+    form : int
+    features, values : int
+        Channels that are compared and averaged.
+    guided : bool
+        The values are another picture than the features.
+    """
+
+    radius: tuple[int, int]
+    half: tuple[int, int]
+    form: int
+    features: int
+    values: int
+    guided: bool
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        reach = 2 if self.form == PATCHWISE else 1
+        beyond = self.group - 1  # a group of offsets may reach beyond the window
+        return (
+            self.radius[0] + reach * self.half[0] + 1,
+            self.radius[1] + reach * self.half[1] + beyond,
+        )
+
+    @property
+    def group(self) -> int:
+        """How many neighbouring offsets are taken together."""
+        offsets = 2 * self.radius[1] + 1
+        return min(GROUPS, key=lambda group: -offsets % group)
+
+    @property
+    def beside(self) -> int:
+        """How many groups are gone through row by row."""
+        return 1 if self.features > 1 or self.form == PATCHWISE else BESIDE
+
+    @property
+    def beyond(self) -> tuple[int, int]:
+        """Rows and columns around a block whose pixels have pairs in it, in one direction."""
+        radius, last = self.radius[1], self.group - 1
+        starts = {*range(-radius, radius + 1, self.group), *range(1, radius + 1, self.group)}
+        columns = (max(0, -dx) - max(-radius, min(0, -dx - last)) for dx in starts)
+        return self.radius[0], max(columns)
+
+    @property
+    def rim(self) -> tuple[int, int]:
+        """Rows above a tile and columns left of it that its lane sums, too."""
+        return self.radius[0], max(self.radius[1], self.group - 1)
+
+    @property
+    def planes(self) -> list[int]:
+        """Vectors for each pixel: of features, values, sums and patch sums."""
+        factored = 2 if self.features == 1 else 0  # differences and sums of rows
+        return [
+            self.features + factored,
+            self.values if self.guided else 0,
+            2 if self.form == PATCH_SUMS else self.values + 1,
+            2 if self.form == PATCHWISE else 0,
+        ]
+
+    def scratch(self, rows: int, cols: int) -> list[int]:
+        """Vectors needed for each of the kernel's areas, in the order of its arguments."""
+        stride = cols + 2 * self.margin[1]
+        plane, row = (rows + 2 * self.margin[0]) * stride, stride * self.group
+        ring = row * (2 * self.half[0] + 1)
+        patchwise = self.form == PATCHWISE
+        return [
+            *(plane * vectors for vectors in self.planes),
+            ring if self.features > 1 else 0,  # squared differences
+            row * self.beside,  # column sums
+            (STRETCH + self.group - 1) * self.group,  # weights
+            ring if patchwise else 0,  # rows of weights
+            row if patchwise else 0,  # column sums of the ring
+        ]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How a picture is cut into blocks, and these into tiles for lanes.
+
+    Attributes
+    ----------
+    down, across : int
+        How many tiles of a block lie on top of each other and side by side: one, or as many as
+        there are lanes. Then lanes leave pairs of pixels to their neighbours, see cpu_nlm.py.
+    block : (int, int)
+        Rows and columns of a block.
+    rows, cols : int
+        Of a tile. Those of a block reach beyond it, as far as its pixels have pairs.
+    """
+
+    down: int
+    across: int
+    block: tuple[int, int]
+    rows: int
+    cols: int
+
+    def covered(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns from the first to the last tile's end."""
+        last_y = (height - 1) // self.block[0] * self.block[0]
+        last_x = (width - 1) // self.block[1] * self.block[1]
+        return last_y + self.down * self.rows, last_x + self.across * self.cols
+
+    def jobs(self, height: int, width: int) -> list[Corners]:
+        """First row and column of the lanes' tiles, and row and column where their block ends."""
+        block_y, block_x = self.block
+        corners = [
+            (y + down * self.rows, x + across * self.cols,
+             min(y + block_y, height), min(x + block_x, width))
+            for y in range(0, height, block_y)
+            for x in range(0, width, block_x)
+            for down in range(self.down)
+            for across in range(self.across)
+        ]  # fmt: skip
+        return filled(corners)
+
+
+@lru_cache(maxsize=64)
+def tiles_for(layout: Layout, height: int, width: int, threads: int) -> Tiles:
+    """The tiles that take the least time.
+
+    A tile costs time for its pixels, for some round them where a patch begins, and for pairs that
+    reach into another block. All lanes of all threads take as long as the busiest. A thread goes
+    through all planes of its tiles again and again: they should fit into `CACHED`.
+    """
+    lanes, margin = simd_width(), layout.margin
+    cached = CACHED / (4 * lanes * sum(layout.planes))
+    best, least = None, math.inf
+    for grid in grids():
+        blocks, sizes, tiles = zip(
+            *(
+                _cut(size, count, layout.beyond[axis], layout.rim[axis])
+                for axis, (size, count) in enumerate(zip((height, width), grid, strict=True))
+            ),
+            strict=True,
+        )
+        if not (len(sizes[0]) and len(sizes[1])):
+            continue
+        around = [
+            2 * layout.half[axis] + 1 + (layout.radius[axis] / 2 if grid[axis] == 1 else 0)
+            for axis in (0, 1)
+        ]
+        jobs = -(-np.multiply.outer(*blocks) * math.prod(grid) // lanes)
+        time = -(-jobs // threads) * np.multiply.outer(tiles[0] + around[0], tiles[1] + around[1])
+        held = np.multiply.outer(tiles[0] + 2 * margin[0], tiles[1] + 2 * margin[1])
+        time = np.where(held > cached, 2.0**40, 1.0) * time
+        y, x = np.unravel_index(np.argmin(time), time.shape)
+        if time[y, x] < least:
+            block = (int(sizes[0][y]), int(sizes[1][x]))
+            best, least = Tiles(*grid, block, int(tiles[0][y]), int(tiles[1][x])), time[y, x]
+    assert best
+    return best
+
+
+def grids() -> list[tuple[int, int]]:
+    """Rows and columns of tiles that a block may have."""
+    lanes = simd_width()
+    return [(1, 1), *((2**k, lanes >> k) for k in range(lanes.bit_length()))]
+
+
+def _cut(size: int, count: int, beyond: int, rim: int) -> tuple[NDArray[np.int64], ...]:
+    """Ways of cutting a side into equal blocks of `count` tiles: how many, their and tiles' sizes.
+
+    Larger blocks come first.
+    """
+    fewest = -(-size // (count * LARGEST_TILE))
+    blocks = np.arange(fewest, min(2 * fewest + PARTS, size + 1))
+    sizes = -(-size // blocks)
+    blocks = -(-size // sizes)
+    tiles = sizes if count == 1 else -(-(sizes + beyond) // count)
+    enough = tiles >= (1 if count == 1 else max(1, rim))
+    return blocks[enough], sizes[enough], tiles[enough]
