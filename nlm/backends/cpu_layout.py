@@ -138,7 +138,7 @@ class Tiles:
     def jobs(self, height: int, width: int) -> list[Corners]:
         """First row and column of the lanes' tiles, and row and column where their block ends."""
         block_y, block_x = self.block
-        corners = [
+        corners: Corners = [
             (y + down * self.rows, x + across * self.cols,
              min(y + block_y, height), min(x + block_x, width))
             for y in range(0, height, block_y)

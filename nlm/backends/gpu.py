@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends import cpu, gpu_device
-from nlm.backends.cpu import PATCH_SUMS, PATCHWISE, PIXELWISE, Part
+from nlm.backends.cpu import Part
+from nlm.backends.cpu_layout import PATCH_SUMS, PATCHWISE, PIXELWISE
 from nlm.backends.cpu_tiles import ForEach, Picture
 from nlm.backends.threads import for_each
 from nlm.noise.colour import OPPONENT
