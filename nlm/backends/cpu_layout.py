@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,33 +156,30 @@ def tiles_for(layout: Layout, height: int, width: int, threads: int) -> Tiles:
 
     A tile costs time for its pixels, for some round them where a patch begins, and for pairs that
     reach into another block. All lanes of all threads take as long as the busiest. A thread goes
-    through all planes of its tiles again and again: they should fit into `CACHED`.
+    through all planes of its tiles again and again: they should fit into `CACHED`, or twice that
+    where groups of offsets share the way.
     """
     lanes, margin = simd_width(), layout.margin
-    cached = CACHED / (4 * lanes * sum(layout.planes))
+    patch = [2 * half + 1 for half in layout.half]
+    cached = CACHED * min(2, layout.beside) / (4 * lanes * sum(layout.planes))
     best, least = None, math.inf
-    for grid in grids():
-        blocks, sizes, tiles = zip(
-            *(
-                _cut(size, count, layout.beyond[axis], layout.rim[axis])
-                for axis, (size, count) in enumerate(zip((height, width), grid, strict=True))
-            ),
-            strict=True,
-        )
-        if not (len(sizes[0]) and len(sizes[1])):
+    for down, across in grids():
+        y = _cuts(height, down, layout.beyond[0], layout.rim[0])
+        x = _cuts(width, across, layout.beyond[1], layout.rim[1])
+        if not (y.blocks.size and x.blocks.size):
             continue
-        around = [
-            2 * layout.half[axis] + 1 + (layout.radius[axis] / 2 if grid[axis] == 1 else 0)
-            for axis in (0, 1)
-        ]
-        jobs = -(-np.multiply.outer(*blocks) * math.prod(grid) // lanes)
-        time = -(-jobs // threads) * np.multiply.outer(tiles[0] + around[0], tiles[1] + around[1])
-        held = np.multiply.outer(tiles[0] + 2 * margin[0], tiles[1] + 2 * margin[1])
-        time = np.where(held > cached, 2.0**40, 1.0) * time
-        y, x = np.unravel_index(np.argmin(time), time.shape)
-        if time[y, x] < least:
-            block = (int(sizes[0][y]), int(sizes[1][x]))
-            best, least = Tiles(*grid, block, int(tiles[0][y]), int(tiles[1][x])), time[y, x]
+        rows, cols = y.tile[:, None], x.tile
+        jobs = -(-y.blocks[:, None] * x.blocks * down * across // lanes)
+        around_y = patch[0] + (layout.radius[0] / 2 if down == 1 else 0)
+        around_x = patch[1] + (layout.radius[1] / 2 if across == 1 else 0)
+        time = -(-jobs // threads) * (rows + around_y) * (cols + around_x)
+        fits = (rows + 2 * margin[0]) * (cols + 2 * margin[1]) <= cached
+        time = np.where(fits, time, 2.0**40 * time)
+        k, n = np.unravel_index(np.argmin(time), time.shape)
+        if time[k, n] < least:
+            least = time[k, n]
+            block = int(y.block[k]), int(x.block[n])
+            best = Tiles(down, across, block, int(y.tile[k]), int(x.tile[n]))
     assert best
     return best
 
@@ -192,15 +190,21 @@ def grids() -> list[tuple[int, int]]:
     return [(1, 1), *((2**k, lanes >> k) for k in range(lanes.bit_length()))]
 
 
-def _cut(size: int, count: int, beyond: int, rim: int) -> tuple[NDArray[np.int64], ...]:
-    """Ways of cutting a side into equal blocks of `count` tiles: how many, their and tiles' sizes.
+class _Cuts(NamedTuple):
+    """Ways of cutting a side: how many blocks, the size of one and of its tiles."""
 
-    Larger blocks come first.
-    """
-    fewest = -(-size // (count * LARGEST_TILE))
-    blocks = np.arange(fewest, min(2 * fewest + PARTS, size + 1))
-    sizes = -(-size // blocks)
-    blocks = -(-size // sizes)
-    tiles = sizes if count == 1 else -(-(sizes + beyond) // count)
-    enough = tiles >= (1 if count == 1 else max(1, rim))
-    return blocks[enough], sizes[enough], tiles[enough]
+    blocks: NDArray[np.int64]
+    block: NDArray[np.int64]
+    tile: NDArray[np.int64]
+
+
+def _cuts(size: int, tiles: int, beyond: int, rim: int) -> _Cuts:
+    """Ways of cutting a side into equal blocks of so many tiles, the largest first."""
+    fewest = -(-size // (tiles * LARGEST_TILE))
+    parts = np.arange(fewest, min(2 * fewest + PARTS, size + 1))
+    block = -(-size // parts)
+    if tiles == 1:
+        return _Cuts(-(-size // block), block, block)
+    tile = -(-(block + beyond) // tiles)
+    block, tile = block[tile >= rim], tile[tile >= rim]
+    return _Cuts(-(-size // block), block, tile)
