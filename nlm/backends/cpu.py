@@ -198,26 +198,39 @@ def _average(
     layout = Layout(radius, half, form, features.shape[2], channels, guided)
     tiles = tiles_for(layout, height, width, available_threads())
     run = _kernel(layout, arithmetic)
-    covered = tiles.covered(height, width)
-    row_of = reflected(height, covered[0], layout.margin[0]) * width
-    column_of = reflected(width, covered[1], layout.margin[1])
+    covered, margin = tiles.covered(height, width), layout.margin
+    row_of = reflected(height, covered[0], margin[0]) * width
+    column_of = reflected(width, covered[1], margin[1])
+    tile_rows, stride = tiles.rows + 2 * margin[0], tiles.cols + 2 * margin[1]
     sizes = layout.scratch(tiles.rows, tiles.cols)
     out = np.empty((height, width, channels), np.float32)
     local = threading.local()
 
     def average_tiles(corners: Corners) -> None:
         if not hasattr(local, "areas"):
-            local.areas = kept_areas(sizes)
-        areas = [area.ctypes.data for area in local.areas]
-        if not guided:
-            areas[1] = areas[0]
+            local.areas = [area.ctypes.data for area in kept_areas(sizes)]
+        areas = local.areas
         lane_corners = np.array(corners, dtype=np.int64)
-        images = (features, values, patches, out, row_of, column_of, lane_corners)
+        places = [one.ctypes.data for one in (row_of, column_of, lane_corners)]
+
+        def fill(area: int, picture: Picture, factor: float) -> None:
+            fill_lanes = kernel("cpu_lanes", "fill", channels=picture.shape[2])
+            fill_lanes(picture.ctypes.data, area, *places, tile_rows, stride, factor)
+
+        fill(areas[0], features, arithmetic.factor)
+        if guided:
+            fill(areas[1], values, arithmetic.factor)
+        if form == PATCHWISE:
+            fill(areas[3], patches, 1.0)
         run(
-            *(image.ctypes.data for image in images),
-            *areas,
-            *(width, tiles.rows, tiles.cols, tiles.across, tiles.down, *radius, *half),
+            *(areas[0], areas[1 if guided else 0], *areas[2:]),
+            *(tiles.rows, tiles.cols, tiles.across, tiles.down, *radius, *half),
             *arithmetic.numbers,
+        )
+        empty_lanes = kernel("cpu_lanes", "empty", values=channels, planes=layout.planes[2])
+        origin = margin[0] * stride + margin[1]
+        empty_lanes(
+            *(areas[2], out.ctypes.data, places[2], width, tiles.rows, tiles.cols, origin, stride)
         )
 
     for_each(average_tiles, tiles.jobs(height, width))
@@ -236,7 +249,6 @@ def _kernel(layout: Layout, arithmetic: "Arithmetic") -> Callable[..., None]:
         capped=int(arithmetic.capped),
         features=layout.features,
         values=layout.values,
-        guided=int(layout.guided),
     )
 
 
@@ -249,12 +261,15 @@ class Arithmetic:
     capped : bool
     coarse : int
         By how many bits the fractions of exponents are fewer than 16; below zero, more.
+    factor : float
+        Of pixels.
     numbers : tuple
         The last arguments of the kernel.
     """
 
     capped: bool
     coarse: int
+    factor: float
     numbers: tuple[float, ...]
 
 
@@ -298,7 +313,7 @@ def arithmetic_for(
         exponents = (ONE_AT + forgiven, ONE_AT - faintest, ONE_AT)
         bits = [int(np.float32(exponent).view(np.int32)) for exponent in exponents]
         selves = (ONE * SELF_WEIGHT, ONE * SELF_FLOOR)
-        return Arithmetic(False, 0, (*bits, factor, 0, 0, *shares, *selves))
+        return Arithmetic(False, 0, factor, (*bits, factor, 0, 0, *shares, *selves))
     crowd = max(1, pixels / 255)  # so that sums of integers stay below 2^31
     unit = power_of_two(max(FINE, (forgiven + faintest) * crowd))
     if pixels * channels * (unit / FINE) ** 2 > ROUNDINGS:
@@ -310,7 +325,7 @@ def arithmetic_for(
     cap = unit + forgiven + faintest
     numbers = (*bits, factor, unit, cap, *shares, SELF_WEIGHT, SELF_FLOOR)
     capped = channels == 1 or _needs_cap(largest, unit, pixels)
-    return Arithmetic(capped, int(math.log2(unit / FINE)), numbers)
+    return Arithmetic(capped, int(math.log2(unit / FINE)), factor, numbers)
 
 
 def rounded_span(span: float) -> float:

@@ -156,12 +156,11 @@ def tiles_for(layout: Layout, height: int, width: int, threads: int) -> Tiles:
 
     A tile costs time for its pixels, for some round them where a patch begins, and for pairs that
     reach into another block. All lanes of all threads take as long as the busiest. A thread goes
-    through all planes of its tiles again and again: they should fit into `CACHED`, or twice that
-    where groups of offsets share the way.
+    through all planes of its tiles again and again: they should fit into `CACHED`.
     """
     lanes, margin = simd_width(), layout.margin
     patch = [2 * half + 1 for half in layout.half]
-    cached = CACHED * min(2, layout.beside) / (4 * lanes * sum(layout.planes))
+    cached = CACHED / (4 * lanes * sum(layout.planes))
     best, least = None, math.inf
     for down, across in grids():
         y = _cuts(height, down, layout.beyond[0], layout.rim[0])

@@ -65,7 +65,6 @@ def average_kernel(
     capped: int,
     features: int,
     values: int,
-    guided: int,
 ) -> tuple[Callable, types.Type]:
     """The kernel for pictures with so many channels; guided: the values are another picture.
 
@@ -75,7 +74,7 @@ def average_kernel(
     WIDTH, GROUP, BESIDE, STRETCH = width, group, beside, stretch
     FORM, COARSE = form, coarse
     FEATURES, VALUES = features, values
-    GUIDED, CAPPED = bool(guided), bool(capped)
+    CAPPED = bool(capped)
     FACTORED = FEATURES == 1 and not CAPPED
     KEEP = FEATURES > 1  # squared differences, for when their row leaves the patch
     ops = simd(width)
@@ -104,17 +103,6 @@ def average_kernel(
     def fill(array, count, value):
         for i in range(count):
             store(array, i, value)
-
-    @inline
-    def pack(image, packed, channels, row_of, column_of, corners, tile_rows, stride, factor):
-        for y in range(tile_rows):
-            for lane in range(WIDTH):
-                row = row_of[corners[4 * lane] + y]
-                for x in range(stride):
-                    pixel = (row + column_of[corners[4 * lane + 1] + x]) * channels
-                    for c in range(channels):
-                        k = ((c * tile_rows + y) * stride + x) * WIDTH + lane
-                        packed[k] = image[pixel + c] * factor
 
     @inline
     def fetch(features, plane, i, pixel):
@@ -387,23 +375,10 @@ def average_kernel(
                     i = origin + y * stride + x
                     take_over(sums, i + rows * stride, i, across, mask)
 
-    @inline
-    def unpack(sums, out, corners, picture_width, rows, cols, origin, stride):
-        for y in range(rows):
-            for lane in range(WIDTH):
-                top, left = corners[4 * lane] + y, corners[4 * lane + 1]
-                if top < corners[4 * lane + 2]:
-                    for x in range(min(cols, corners[4 * lane + 3] - left)):
-                        pixel = top * picture_width + left + x
-                        for c in range(VALUES):
-                            k = ((origin + y * stride + x) * SUMS + c) * WIDTH + lane
-                            out[pixel * VALUES + c] = sums[k]
-
     def kernel(
-        feature_image, value_image, patch_image, out, row_of, column_of, corners,
         features, values, sums, patches,
         squares, columns, weights, ring, ring_columns,
-        picture_width, rows, cols, across, down, radius_y, radius_x, half_y, half_x,
+        rows, cols, across, down, radius_y, radius_x, half_y, half_x,
         start, lowest_, highest_,
         factor, unit_, cap_, weight_unit_, weight_scale, self_weight, self_floor,
     ):  # fmt: skip
@@ -425,15 +400,8 @@ def average_kernel(
         starts, box = registers(GROUP), registers(GROUP)
         fill(weights, CARRY, zero)
 
-        pack(
-            feature_image, features, FEATURES, row_of, column_of, corners, tile_rows, stride, factor
-        )
         if FACTORED:
             factor_rows(features, plane, patch_y * stride)
-        if GUIDED:
-            pack(value_image, values, VALUES, row_of, column_of, corners, tile_rows, stride, factor)
-        if FORM == PATCHWISE:
-            pack(patch_image, patches, 2, row_of, column_of, corners, tile_rows, stride, ONE)
         if FORM == PATCH_SUMS:
             for k in range(0, plane * SUMS, SUMS):
                 store(sums, k, zero)
@@ -523,8 +491,5 @@ def average_kernel(
                         k = i * SUMS + c
                         total = load(sums, k) + itself * load(values, i + c * plane)
                         store(sums, k, total * share)
-        unpack(sums, out, corners, picture_width, rows, cols, origin, stride)
 
-    numbers, indices = types.CPointer(float32), types.CPointer(int64)
-    arguments = [numbers] * 4 + [indices] * 3 + [numbers] * 9 + [int64] * 12 + [float32] * 7
-    return kernel, void(*arguments)
+    return kernel, void(*[types.CPointer(float32)] * 9, *[int64] * 11, *[float32] * 7)

@@ -17,7 +17,7 @@ Corners = list[tuple[int, ...]]
 STAGGER = 576
 """Bytes by which areas begin at different places of a memory page."""
 PAGE = 4096
-KEPT = 20 * 2**20
+KEPT = 2**24
 """Bytes of memory that a thread keeps at most."""
 
 _local = threading.local()

@@ -164,6 +164,7 @@ def simd(width: int) -> SimpleNamespace:
       2^25, where that is a normal number; within 7.6e-5 of its value. The constants, from
       ``fixed_exp2_constants(zero)``, stay in registers if LLVM cannot know that zero is 0.
     - ``registers(n)``: `n` lanes (a literal number), zeroed; ``r[k]``, ``r[k] = lanes``
+    - ``transpose(r)``: of as many registers as there are lanes, a square of numbers
     - ``shift(r)``: drops ``r[0]``, moves the others down by one, zeroes the last
     """
     lanes = Lanes(width)
@@ -389,6 +390,25 @@ def simd(width: int) -> SimpleNamespace:
 
         return types.none(array), codegen
 
+    @intrinsic
+    def transpose(typingctx: Any, array: Any) -> Any:
+        halves = [
+            ir.Constant(integers, [at + k // 2 + width * (k % 2) for k in range(width)])
+            for at in (0, width // 2)
+        ]
+
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            places = [_element(builder, args[0], ir.Constant(INT32, k)) for k in range(width)]
+            values = [builder.load(place) for place in places]
+            for _ in range(width.bit_length() - 1):  # each step interleaves halves
+                pairs = zip(values[: width // 2], values[width // 2 :], strict=True)
+                values = [builder.shuffle_vector(*pair, half) for pair in pairs for half in halves]
+            for value, place in zip(values, places, strict=True):
+                builder.store(value, place)
+            return context.get_dummy_value()
+
+        return types.none(array), codegen
+
     return SimpleNamespace(
         lanes=lanes,
         load=loading(width),
@@ -406,6 +426,7 @@ def simd(width: int) -> SimpleNamespace:
         fixed_exp2_constants=fixed_exp2_constants,
         where_at_most=where_at_most,
         shift=shift,
+        transpose=transpose,
         add_bits=on_bits("add"),
         sub_bits=on_bits("sub"),
         minimum_bits=comparing_bits("<"),
