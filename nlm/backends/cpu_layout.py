@@ -17,8 +17,10 @@ LARGEST_TILE = 288
 """Most rows and columns of the tile of a lane."""
 PARTS = 12
 """How many ways of dividing a short side of the picture are compared."""
-CACHED = 2**23
+CACHED = 9 * 2**20
 """Bytes that a thread can go through again and again without waiting for memory."""
+SLOWER = 0.09
+"""By how much pixels take longer where tiles fill `CACHED`."""
 GROUPS = (7, 6, 3)
 """How many neighbouring offsets may be taken together: what leaves the fewest idle."""
 BESIDE = 3
@@ -155,8 +157,9 @@ def tiles_for(layout: Layout, height: int, width: int, threads: int) -> Tiles:
     """The tiles that take the least time.
 
     A tile costs time for its pixels, for some round them where a patch begins, and for pairs that
-    reach into another block. All lanes of all threads take as long as the busiest. A thread goes
-    through all planes of its tiles again and again: they should fit into `CACHED`.
+    reach into another block; in x all offsets of a group reach as far as the furthest. All lanes of
+    all threads take as long as the busiest. A thread goes through all planes of its tiles again and
+    again: they should fit into `CACHED`.
     """
     lanes, margin = simd_width(), layout.margin
     patch = [2 * half + 1 for half in layout.half]
@@ -170,10 +173,10 @@ def tiles_for(layout: Layout, height: int, width: int, threads: int) -> Tiles:
         rows, cols = y.tile[:, None], x.tile
         jobs = -(-y.blocks[:, None] * x.blocks * down * across // lanes)
         around_y = patch[0] + (layout.radius[0] / 2 if down == 1 else 0)
-        around_x = patch[1] + (layout.radius[1] / 2 if across == 1 else 0)
+        around_x = patch[1] + (layout.beyond[1] if across == 1 else 0)
         time = -(-jobs // threads) * (rows + around_y) * (cols + around_x)
-        fits = (rows + 2 * margin[0]) * (cols + 2 * margin[1]) <= cached
-        time = np.where(fits, time, 2.0**40 * time)
+        held = (rows + 2 * margin[0]) * (cols + 2 * margin[1]) / cached
+        time = time * np.where(held <= 1, 1 + SLOWER * held, 2.0**40)
         k, n = np.unravel_index(np.argmin(time), time.shape)
         if time[k, n] < least:
             least = time[k, n]
