@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlm.backends import cpu, cpu_layout
+from nlm.backends import cpu, cpu_layout, cpu_tiles
 from nlm.backends.compiled import simd_width
 from nlm.backends.cpu import nlm
 from tests import naive
@@ -27,8 +27,8 @@ def both(image, sigma, strength, patch, radius, aggregate, values=None):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    rows=st.integers(2, 90),
-    cols=st.integers(2, 90),
+    rows=st.integers(1, 90),
+    cols=st.integers(1, 90),
     channels=st.integers(1, 4),
     sigma=st.floats(2 / 255, 80 / 255),
     strength=st.floats(0.3, 1.2),
@@ -61,6 +61,7 @@ def test_a_flat_part_is_rounded_as_the_whole_is():
     options = {"patch": (31, 31), "radius": (6, 6), "aggregate": False}
     whole = nlm(image, image, sigma, 0.3, **options)
     part = nlm(image[:, 100:], image[:, 100:], sigma, 0.3, **options)
+    # what is left is another order of additions
     assert np.abs(whole[:, 130:] - part[:, 30:]).max() < 3e-6
 
 
@@ -125,15 +126,32 @@ def test_guide_gives_weights_and_values_come_from_the_picture():
     assert np.abs(fast - slow).max() < TOLERANCE
 
 
-@pytest.mark.parametrize("aggregate", [False, True])
+@pytest.mark.parametrize(
+    ("channels", "radius", "aggregate"),
+    [
+        (1, (6, 7), True),
+        (3, (6, 7), False),
+        (1, (2, 2), False),
+        (1, (0, 3), False),
+        (1, (5, 0), True),
+    ],
+)
 @pytest.mark.parametrize("grid", cpu_layout.grids())
-def test_tiles_of_a_block_share_their_pairs(grid, aggregate, monkeypatch):
+def test_tiles_of_a_block_share_their_pairs(grid, channels, radius, aggregate, monkeypatch):
     monkeypatch.setattr(cpu_layout, "grids", lambda: [grid])
     monkeypatch.setattr(cpu_layout, "LARGEST_TILE", 15)
     monkeypatch.setattr(cpu, "tiles_for", cpu_layout.tiles_for.__wrapped__)
-    image = noisy(checkers(131, 157), 0.1)
-    fast, slow = both(image, 0.1, 0.5, (5, 3), (6, 7), aggregate)
+    image = noisy(checkers(101, 117, channels), 0.1)
+    fast, slow = both(image, 0.1, 0.5, (5, 3), radius, aggregate)
     assert np.abs(fast - slow).max() < TOLERANCE
+
+
+def test_areas_that_are_not_kept_last_as_long_as_they_are_used(monkeypatch):
+    image = noisy(checkers(300, 300), 0.1)
+    options = {"patch": (5, 3), "radius": (6, 7), "aggregate": True}
+    usual = nlm(image, image, 0.1, 0.5, **options)
+    monkeypatch.setattr(cpu_tiles, "KEPT", 0)
+    assert np.array_equal(nlm(image, image, 0.1, 0.5, **options), usual)
 
 
 def test_result_does_not_depend_on_where_tiles_lie():

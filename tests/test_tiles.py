@@ -29,11 +29,11 @@ def test_every_pixel_is_in_one_tile(size, radius, form, threads):
     assert max(top for top, *_ in corners) + tiles.rows == tiles.covered(*size)[0]
     assert max(left for _, left, *_ in corners) + tiles.cols == tiles.covered(*size)[1]
     if tiles.down > 1:
-        assert tiles.rows >= radius[0]
-        assert tiles.rows * tiles.down >= tiles.block[0] + radius[0]
+        assert tiles.rows >= layout.rim[0] >= radius[0]
+        assert tiles.rows * tiles.down >= tiles.block[0] + layout.beyond[0]
     if tiles.across > 1:
-        assert tiles.cols >= radius[1]
-        assert tiles.cols * tiles.across >= tiles.block[1] + radius[1]
+        assert tiles.cols >= layout.rim[1] >= radius[1]
+        assert tiles.cols * tiles.across >= tiles.block[1] + layout.beyond[1]
 
 
 def test_areas_are_aligned_staggered_and_apart():

@@ -204,32 +204,37 @@ def _average(
     tile_rows, stride = tiles.rows + 2 * margin[0], tiles.cols + 2 * margin[1]
     sizes = layout.scratch(tiles.rows, tiles.cols)
     out = np.empty((height, width, channels), np.float32)
+    into_lanes = {
+        picture.shape[2]: kernel("cpu_lanes", "fill", channels=picture.shape[2])
+        for picture in (features, values, patches)
+        if picture.size
+    }
+    out_of_lanes = kernel("cpu_lanes", "empty", values=channels, planes=layout.planes[2])
     local = threading.local()
 
     def average_tiles(corners: Corners) -> None:
         if not hasattr(local, "areas"):
-            local.areas = [area.ctypes.data for area in kept_areas(sizes)]
-        areas = local.areas
+            local.areas = kept_areas(sizes)
+        areas = [area.ctypes.data for area in local.areas]
         lane_corners = np.array(corners, dtype=np.int64)
         places = [one.ctypes.data for one in (row_of, column_of, lane_corners)]
 
-        def fill(area: int, picture: Picture, factor: float) -> None:
-            fill_lanes = kernel("cpu_lanes", "fill", channels=picture.shape[2])
-            fill_lanes(picture.ctypes.data, area, *places, tile_rows, stride, factor)
+        def bring(picture: Picture, area: int, factor: float) -> None:
+            run_lanes = into_lanes[picture.shape[2]]
+            run_lanes(picture.ctypes.data, area, *places, tile_rows, stride, factor)
 
-        fill(areas[0], features, arithmetic.factor)
+        bring(features, areas[0], arithmetic.factor)
         if guided:
-            fill(areas[1], values, arithmetic.factor)
+            bring(values, areas[1], arithmetic.factor)
         if form == PATCHWISE:
-            fill(areas[3], patches, 1.0)
+            bring(patches, areas[3], 1.0)
         run(
             *(areas[0], areas[1 if guided else 0], *areas[2:]),
             *(tiles.rows, tiles.cols, tiles.across, tiles.down, *radius, *half),
             *arithmetic.numbers,
         )
-        empty_lanes = kernel("cpu_lanes", "empty", values=channels, planes=layout.planes[2])
         origin = margin[0] * stride + margin[1]
-        empty_lanes(
+        out_of_lanes(
             *(areas[2], out.ctypes.data, places[2], width, tiles.rows, tiles.cols, origin, stride)
         )
 
@@ -262,7 +267,7 @@ class Arithmetic:
     coarse : int
         By how many bits the fractions of exponents are fewer than 16; below zero, more.
     factor : float
-        Of pixels.
+        What pixels are multiplied by on their way into lanes.
     numbers : tuple
         The last arguments of the kernel.
     """
@@ -274,7 +279,7 @@ class Arithmetic:
 
 
 def value_range(picture: Picture, for_each: ForEach = for_each) -> float:
-    """The largest value of a picture less its least."""
+    """The largest value of a picture less its least; all must be finite."""
     size, block = picture.size, SCANNED_AT_ONCE * simd_width()
     if size < block:
         return float(np.ptp(picture))

@@ -21,7 +21,8 @@ def fill(width: int, channels: int) -> tuple[Callable, types.Type]:
     """The kernel that fills the lanes with tiles, one channel after the other.
 
     `row_of` and `column_of` tell where in the picture a row (times the picture's columns) and a
-    column are, `corners` of each lane at which of these its tile begins.
+    column are. `corners` has four numbers for each lane: at which of these its tile begins, and the
+    row and column of the picture where its block ends. Numbers are multiplied by `factor`.
     """
     WIDTH, CHANNELS = width, channels
     ops = simd(width)
@@ -30,7 +31,7 @@ def fill(width: int, channels: int) -> tuple[Callable, types.Type]:
 
     @inline
     def side_by_side(column_of, corners, stride):
-        """Columns from which and up to which no lane leaves the picture."""
+        """Columns from which and up to which those of all lanes ascend one by one."""
         begin, end = 0, stride
         for lane in range(WIDTH):
             left = corners[4 * lane + 1]
@@ -62,8 +63,8 @@ def fill(width: int, channels: int) -> tuple[Callable, types.Type]:
                     for lane in range(WIDTH):
                         row, left = row_of[corners[4 * lane] + y], corners[4 * lane + 1]
                         pixel = row + column_of[left + x]
-                        k = pixel * CHANNELS + part * WIDTH
-                        numbers[lane] = load_from(image, k) * factors
+                        first = pixel * CHANNELS + part * WIDTH
+                        numbers[lane] = load_from(image, first) * factors
                     transpose(numbers)
                     for k in range(WIDTH):
                         n = part * WIDTH + k

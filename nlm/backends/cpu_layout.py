@@ -14,7 +14,7 @@ from nlm.backends.cpu_tiles import Corners, filled
 PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
 """Forms of the kernel, see cpu_nlm.py."""
 LARGEST_TILE = 288
-"""Most rows and columns of the tile of a lane."""
+"""Most rows and columns of the tile of a lane, what reaches beyond its block aside."""
 PARTS = 12
 """How many ways of dividing a short side of the picture are compared."""
 CACHED = 9 * 2**20
@@ -73,7 +73,10 @@ class Layout:
 
     @property
     def beyond(self) -> tuple[int, int]:
-        """Rows and columns around a block whose pixels have pairs in it, in one direction."""
+        """By how many rows and columns tiles of a block must reach beyond it together.
+
+        That is how far its pixels have pairs; see `left` and `inner` in cpu_nlm.py.
+        """
         radius, last = self.radius[1], self.group - 1
         starts = {*range(-radius, radius + 1, self.group), *range(1, radius + 1, self.group)}
         columns = (max(0, -dx) - max(-radius, min(0, -dx - last)) for dx in starts)
@@ -81,7 +84,10 @@ class Layout:
 
     @property
     def rim(self) -> tuple[int, int]:
-        """Rows above a tile and columns left of it that its lane sums, too."""
+        """Rows above a tile and columns left of it that its lane sums, too: `join` in cpu_nlm.py.
+
+        They must lie in the neighbouring tile.
+        """
         return self.radius[0], max(self.radius[1], self.group - 1)
 
     @property
@@ -104,7 +110,7 @@ class Layout:
         return [
             *(plane * vectors for vectors in self.planes),
             ring if self.features > 1 else 0,  # squared differences
-            row * self.beside,  # column sums
+            row * self.beside,  # column sums, then masks of lanes
             (STRETCH + self.group - 1) * self.group,  # weights
             ring if patchwise else 0,  # rows of weights
             row if patchwise else 0,  # column sums of the ring

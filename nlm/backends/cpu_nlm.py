@@ -4,10 +4,10 @@ Each lane of a vector works on a picture tile of its own (`simd.py`), so this re
 tile. A tile is stored with a halo of `margin` pixels on each side at vector index
 ``(channel * tile_rows + y) * stride + x``.
 
-The tiles of a block lie `across` side by side and `down` on top of each other. Of pairs that reach
-from one into another, the lower or right lane takes care; what it sums for pixels above its tile or
-left of it is handed on in the end (`join`). So only pairs that reach into another block, or beyond
-the picture, are computed twice or for one pixel alone.
+The tiles of a block lie `across` side by side and `down` on top of each other. A lane goes through
+as many i as its tile has pixels, from `dy` rows above it and up to `left` columns left of it on;
+what it sums for pixels above its tile or left of it is handed on in the end (`join`). So only pairs
+that reach into another block, or beyond the picture, are computed twice or for one pixel alone.
 
 - Pairs are symmetric: the weight of (i, j = i + offset) is computed once, for half of the offsets,
   and used for both pixels.
@@ -66,7 +66,7 @@ def average_kernel(
     features: int,
     values: int,
 ) -> tuple[Callable, types.Type]:
-    """The kernel for pictures with so many channels; guided: the values are another picture.
+    """The kernel for so many channels of the compared picture and of the averaged one.
 
     The sums of a pixel are those of its weighted values and of the weights; of a patch, that of
     its weights and the largest.
@@ -288,7 +288,11 @@ def average_kernel(
 
     @inline
     def end_stretch(weights, plane, to_j, values, sums, i, count, last, joined):
-        """Leave the last weights in front of the next stretch, or after a row's `last` none."""
+        """Carry the last weights on to the next stretch; after a row's `last`, clear them.
+
+        If lanes are `joined` in x, these are still due to pixels as j. Otherwise the row was so
+        long that such pixels lie beyond the tile.
+        """
         if not last:
             for k in range(CARRY):
                 store(weights, k, load(weights, k + count * GROUP))
@@ -348,7 +352,10 @@ def average_kernel(
 
     @inline
     def take_over(sums, i, from_, lanes_on, mask):
-        """Add to a pixel what the lane that is `lanes_on` further has summed beside its tile."""
+        """Add to a pixel what the lane that is `lanes_on` further has summed beside its tile.
+
+        The mask tells which lanes have such a neighbour; others would read anything.
+        """
         for c in range(SUMS):
             k = i * SUMS + c
             s = load_from(sums, (from_ * SUMS + c) * WIDTH + lanes_on)
@@ -470,7 +477,7 @@ def average_kernel(
                                     begin + length == inner, across > 1,
                                 )  # fmt: skip
 
-        halo = max(radius_x, GROUP - 1)
+        halo = max(radius_x, GROUP - 1)  # Layout.rim
         join(sums, columns, origin, stride, rows, cols, radius_y, halo, across, down)
         scale = splat(ONE if FORM == PATCH_SUMS else ONE / factor)
         for y in range(rows):

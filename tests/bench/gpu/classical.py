@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nlm import backends, registry
-from nlm.backends import cpu, gpu, gpu_device
+from nlm.backends import cpu, cpu_layout, gpu, gpu_device
 from tests.bench.gpu.measuring import SIGMA, Bench, photograph
 
 INSTRUCTIONS = 17
@@ -27,12 +27,12 @@ def averages(bench: Bench, picture: np.ndarray) -> dict[str, Callable[[], object
         return gpu._average(form, compared, compared, given, half, window, numbers, device)
 
     runs: dict[str, Callable[[], object]] = {
-        "pixelwise 21/7": lambda: run(cpu.PIXELWISE, 7, 10),
+        "pixelwise 21/7": lambda: run(cpu_layout.PIXELWISE, 7, 10),
     }
     if picture.shape[2] == 3:
-        sums = run(cpu.PATCH_SUMS, 5, 6)
-        runs["patch sums 13/5"] = lambda: run(cpu.PATCH_SUMS, 5, 6)
-        runs["patchwise 13/5"] = lambda: run(cpu.PATCHWISE, 5, 6, sums)
+        sums = run(cpu_layout.PATCH_SUMS, 5, 6)
+        runs["patch sums 13/5"] = lambda: run(cpu_layout.PATCH_SUMS, 5, 6)
+        runs["patchwise 13/5"] = lambda: run(cpu_layout.PATCHWISE, 5, 6, sums)
     return runs
 
 
