@@ -54,15 +54,17 @@ def test_many_roundings_of_large_patches_in_colour_do_not_show(level):
     assert np.abs(fast - slow).max() < TOLERANCE
 
 
-def test_a_flat_part_is_rounded_as_the_whole_is():
+def test_a_flat_part_is_rounded_as_the_whole_is(monkeypatch):
+    # tiles that share pairs would add in another order
+    monkeypatch.setattr(cpu_layout, "grids", lambda: [(1, 1)])
+    monkeypatch.setattr(cpu, "tiles_for", cpu_layout.tiles_for.__wrapped__)
     sigma = 50 / 255
     image = noisy(checkers(90, 160, 3), sigma)
     image[:, 80:] = noisy(np.full((90, 80, 3), 0.5, np.float32), sigma / 5)
     options = {"patch": (31, 31), "radius": (6, 6), "aggregate": False}
     whole = nlm(image, image, sigma, 0.3, **options)
     part = nlm(image[:, 100:], image[:, 100:], sigma, 0.3, **options)
-    # what is left is another order of additions
-    assert np.abs(whole[:, 130:] - part[:, 30:]).max() < 3e-6
+    assert np.abs(whole[:, 130:] - part[:, 30:]).max() < 1e-6
 
 
 @pytest.mark.parametrize("aggregate", [False, True])
