@@ -54,13 +54,14 @@ def denoise_clip(
     backend: backends.Backend,
     tile: int | None = None,
     scenes_seen: list[Scene] | None = None,
+    look: Callable[[Planes], scenes.Map] = lambda planes: scenes.thumbnail(planes[0]),
 ) -> Iterator[Planes]:
     """Denoise the frames of a clip.
 
     Parameters
     ----------
     frames : iterable of tuple of ndarray
-        Planes (y, x, C), finite float32, full scale 1.0; by the first, scenes are told apart.
+        Planes (y, x, C), finite float32, full scale 1.0.
     chosen : Filter
     params : dataclass
         The filter's parameters.
@@ -71,6 +72,8 @@ def denoise_clip(
         Side of the tiles of large frames, for filters that see every frame by itself.
     scenes_seen : list, optional
         Receives what was used for each scene.
+    look : callable
+        Gives a frame's map, by which scenes are told apart; called once for each, in order.
 
     Yields
     ------
@@ -78,7 +81,7 @@ def denoise_clip(
         The frames, in order.
     """
     in_time = None
-    for scene in scenes.split(frames, lambda planes: planes[0]):
+    for scene in scenes.split(frames, look):
         first = list(islice(scene, (LOOKED_AT - 1) * APART + 1))
         if in_time is None:
             in_time = _in_time(chosen, first[0], params)

@@ -16,14 +16,15 @@ from nlm.clip import Scene, denoise_clip
 from nlm.errors import FileError
 from nlm.io import Frame, FrameReader, FrameWriter, Info
 from nlm.noise import Plan, plan
-from nlm.overlap import Behind, ahead
+from nlm.overlap import Behind, ahead, quick_turns
 from nlm.planes import restored, visible_pixels
+from nlm.scenes import Map, thumbnail
 from nlm.settings import Settings
 
 __all__ = ["as_asked", "denoise_stream", "judge_of", "levels"]
 
 FRAMES_AHEAD = 2
-"""Frames that are decoded in advance, and that wait to be encoded, as floats in both cases."""
+"""Frames that are decoded in advance, and that wait for the way back or to be encoded."""
 
 TellFrames = Callable[[int, int | None], None]
 
@@ -44,7 +45,8 @@ def denoise_stream(
 ) -> tuple[int, list[Scene]]:
     """Denoise a clip from a reader to a writer.
 
-    Reading, with the way to floats, and writing, with the way back, have threads of their own.
+    Reading, with the way to floats and a look for cuts, the way back, and writing have threads of
+    their own.
 
     Parameters
     ----------
@@ -73,6 +75,7 @@ def denoise_stream(
     told = (settings.sigma, settings.noise_model, settings.gain)
     judge = judge_of(reader.name, info, *told)
     waiting: deque[Frame] = deque()
+    maps: deque[Map] = deque()
     scenes: list[Scene] = []
     count = 0
 
@@ -88,16 +91,21 @@ def denoise_stream(
                     "(pages are denoised one by one with: --stack pages)"
                 )
             waiting.append(frame)
-            yield tuple(visible_pixels(plane, frame, info) for plane in frame.planes)
+            planes = tuple(visible_pixels(plane, frame, info) for plane in frame.planes)
+            maps.append(thumbnail(planes[0]))
+            yield planes
 
-    def write(item: tuple[Frame, registry.Planes]) -> None:
-        writer.write(restored(*item, info))
+    def store(item: tuple[Frame, registry.Planes]) -> None:
+        encoding.put(restored(*item, info))
 
     with (
+        quick_turns(),
         closing(ahead(seen(), FRAMES_AHEAD)) as planes,
-        Behind(write, FRAMES_AHEAD) as behind,
+        Behind(writer.write, FRAMES_AHEAD) as encoding,
+        Behind(store, FRAMES_AHEAD) as behind,
     ):
-        clip = denoise_clip(planes, chosen, params, judge, place, settings.tile, scenes)
+        how = (chosen, params, judge, place, settings.tile, scenes)
+        clip = denoise_clip(planes, *how, look=lambda _: maps.popleft())
         for filtered in clip:
             behind.put((waiting.popleft(), filtered))
             count += 1

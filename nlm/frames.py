@@ -83,7 +83,7 @@ def to_float(plane: Stored, info: Info | None = None) -> Float32:
         if plane.dtype.kind == "f":
             return np.array(plane, dtype=np.float32)
         if plane.dtype.itemsize <= 2:
-            return plane.astype(np.float32) / np.float32(scale)
+            return np.divide(plane, np.float32(scale), dtype=np.float32)
         return (plane.astype(np.float64) / scale).astype(np.float32)
 
 

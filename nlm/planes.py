@@ -16,7 +16,9 @@ __all__ = ["restored", "visible_pixels"]
 
 def visible_pixels(plane: NDArray[Any], frame: Frame, info: Info) -> NDArray[np.float32]:
     """A plane as finite float32 (Y, X, C) without the colours of transparent pixels."""
-    pixels, _ = frames.fill_invalid(frames.to_float(plane, info))
+    pixels = frames.to_float(plane, info)
+    if plane.dtype.kind == "f":
+        pixels, _ = frames.fill_invalid(pixels)
     return frames.fill_transparent(pixels, _alpha_over(plane, frame.alpha))
 
 

@@ -87,9 +87,7 @@ def difference(one: Map, other: Map) -> float:
     return left / (most + FLOOR + NOISE * max(one.error, other.error))
 
 
-def split(
-    frames: Iterable[Item], look: Callable[[Item], NDArray[np.float32]]
-) -> Iterator[Iterator[Item]]:
+def split(frames: Iterable[Item], look: Callable[[Item], Map]) -> Iterator[Iterator[Item]]:
     """The scenes of a clip, one after the other.
 
     Parameters
@@ -97,7 +95,7 @@ def split(
     frames : iterable
         `AHEAD` of them are held.
     look : callable
-        Gives the plane (Y, X, C) of a frame by which scenes are told apart.
+        Gives a frame's map; called once for each, in order.
 
     Yields
     ------
@@ -123,9 +121,7 @@ def split(
         first = (True, following[0]) if following else None
 
 
-def _marked(
-    frames: Iterator[Item], look: Callable[[Item], NDArray[np.float32]]
-) -> Iterator[tuple[bool, Item]]:
+def _marked(frames: Iterator[Item], look: Callable[[Item], Map]) -> Iterator[tuple[bool, Item]]:
     """Frames with a mark on those that begin a new scene."""
     window: deque[tuple[Item, Map]] = deque()
     lately: deque[float] = deque(maxlen=LATELY)
@@ -133,7 +129,7 @@ def _marked(
 
     def fill(count: int) -> None:
         for frame in islice(frames, max(0, count - len(window))):
-            window.append((frame, thumbnail(look(frame))))
+            window.append((frame, look(frame)))
 
     fill(1)
     while window:

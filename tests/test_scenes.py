@@ -15,7 +15,7 @@ from tests.conftest import noisy
 def cuts(clip):
     """Numbers of the frames that begin a scene, the first apart."""
     begins, count = [], 0
-    for scene in scenes.split(list(clip), lambda frame: frame):
+    for scene in scenes.split(list(clip), scenes.thumbnail):
         begins.append(count)
         count += sum(1 for _ in scene)
     assert count == len(clip)
@@ -76,7 +76,7 @@ def test_few_frames_are_held(one):
             taken += 1
             yield frame
 
-    scene = next(scenes.split(frames(), lambda frame: frame))
+    scene = next(scenes.split(frames(), scenes.thumbnail))
     for given, _ in enumerate(scene, 1):
         assert taken <= given + scenes.AHEAD
 

@@ -266,7 +266,7 @@ class TestStart:
 
 class TestTraining:
     def test_rate_rises_stays_and_falls(self, train):
-        from nlm.learned.train import rate
+        from nlm.learned.learner import rate
 
         config = TrainConfig(data=Path(), steps=100, warmup=10, decay=40)
         rates = np.array([rate(step, config) for step in range(101)])
@@ -380,6 +380,40 @@ class TestTraining:
         for path, message in ((bad, "is no checkpoint"), (tmp_path / "none.pt", "does not exist")):
             with pytest.raises(FileError, match=message):
                 train(config_for(folder, tmp_path / "b", resume=path), TINY, str)
+
+
+@pytest.mark.gpu
+class TestOnACard:
+    @pytest.fixture(autouse=True)
+    def _needs_a_card(self):
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+        if not torch.cuda.is_available():
+            pytest.skip("no graphics card")
+
+    def test_recorded_steps_move_weights_as_others_do(self, train, folder, tmp_path, monkeypatch):
+        from nlm.learned import learner
+
+        def trained(name, steps, first):
+            monkeypatch.setattr(learner, "FIRST", first)
+            config = config_for(
+                folder, tmp_path / name, steps=steps, device="cuda", clips=0.5, frames=2, batch=4
+            )
+            model = replace(TINY, nonlocal_radius=(2, 0))
+            arrays = read_weights(train(config, model, str).weights)
+            return np.concatenate([np.float64(arrays[name]).ravel() for name in sorted(arrays)])
+
+        start, usual = trained("start", 1, 99), trained("usual", 16, 99)
+        recorded = trained("recorded", 16, 2)
+        moved = np.abs(usual - start).mean()
+        assert np.abs(recorded - usual).mean() < 0.1 * moved  # bfloat16, sums in any order
+
+    def test_going_on_with_recordings_equals_never_having_stopped(self, train, folder, tmp_path):
+        straight = train(config_for(folder, tmp_path / "a", device="cuda", steps=16), TINY, str)
+        train(config_for(folder, tmp_path / "b", device="cuda", minutes=1e-9), TINY, str)
+        resumed = train(config_for(folder, tmp_path / "b", device="cuda", steps=16), TINY, str)
+        one, two = read_weights(straight.weights), read_weights(resumed.weights)
+        for name in one:
+            np.testing.assert_allclose(one[name], two[name], atol=2e-2)
 
 
 class TestCommand:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from nlm.errors import FileError, UsageError
-from nlm.learned.config import FORMAT_VERSION, ModelConfig
+from nlm.learned.config import ModelConfig
 from nlm.learned.monitor import Tell, now
 from nlm.learned.pytorch import NlNet
 from nlm.learned.train_config import TrainConfig
-from nlm.learned.weights import digest, load
+from nlm.learned.weights import load, save
 
 CONTENT = {"net", "average", "optimizers", "step", "pixels", "seconds", "model", "train"}
 
@@ -55,7 +53,13 @@ class State:
         self.net.load_state_dict(saved["net"])
         self.average.load_state_dict(saved["average"])
         for optimizer, values in zip(self.optimizers, saved["optimizers"], strict=True):
+            settings = [
+                {key: value for key, value in group.items() if key != "params"}
+                for group in optimizer.param_groups
+            ]
             optimizer.load_state_dict(values)
+            for group, setting in zip(optimizer.param_groups, settings, strict=True):
+                group.update(setting)  # as this run's configuration and device want them
         self.step, self.pixels = saved["step"], saved["pixels"]
         self.psnr = saved.get("psnr", {}) if self.config.val else {}
         self.seconds = saved["seconds"]
@@ -101,7 +105,7 @@ def warm_start(state: State, path: Path, tell: Tell) -> None:
     """
     if path.suffix == ".npz":
         model, arrays, card = load(path)
-        saved = {name: torch.from_numpy(np.float32(array)) for name, array in arrays.items()}
+        saved = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
         state.pixels, state.seconds = card.get("pixels", 0), 3600 * card.get("hours", 0.0)
     else:
         checkpoint = read_checkpoint(path)
@@ -122,27 +126,15 @@ def warm_start(state: State, path: Path, tell: Tell) -> None:
         tell(f"its leak was {model.leak:g} and is {state.model.leak:g} now (--set leak=...)")
 
 
-def export(checkpoint: Path, path: Path, half: bool = True) -> Path:
-    """Write a checkpoint's averaged weights and their model card as an npz file.
-
-    The array `meta` is a JSON string with `format`, `model` (the ModelConfig), `card` and
-    `sha256` (of all other arrays, see `digest`).
+def export(checkpoint: Path, path: Path) -> Path:
+    """Write a checkpoint's averaged weights and their model card as `weights.save` does.
 
     Parameters
     ----------
     checkpoint, path : Path
         From and to.
-    half : bool
-        Store kernels (not biases) as float16, half the size; they are computed in float32.
     """
     saved = read_checkpoint(checkpoint)
-    model = ModelConfig.from_dict(saved["model"])
-    arrays = {name: value.contiguous().numpy() for name, value in saved["average"].items()}
-    if half:
-        arrays = {
-            name: array.astype(np.float16) if array.ndim > 1 else array
-            for name, array in arrays.items()
-        }
     settings = saved["train"]
     card = {
         "data": Path(settings["data"]).name,
@@ -156,11 +148,6 @@ def export(checkpoint: Path, path: Path, half: bool = True) -> Path:
         "date": now(),
         "torch": torch.__version__,
     }
-    meta = {
-        "format": FORMAT_VERSION,
-        "model": model.to_dict(),
-        "card": card,
-        "sha256": digest(arrays),
-    }
-    np.savez(path, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
+    arrays = {name: value.contiguous().numpy() for name, value in saved["average"].items()}
+    save(path, ModelConfig.from_dict(saved["model"]), arrays, card)
     return path

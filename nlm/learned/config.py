@@ -7,7 +7,7 @@ from typing import Any
 
 from nlm.errors import UsageError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MOST_LEVELS = 4
 SQUARE = 4
 """Rows and columns of the results that a convolution on the CPU finds together."""

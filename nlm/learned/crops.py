@@ -37,6 +37,20 @@ class Batch:
     estimates: Tensor | None
     frames: int
 
+    def copy(self) -> Batch:
+        """The same in memory of its own."""
+        estimates = None if self.estimates is None else self.estimates.clone()
+        copies = (self.clean.clone(), self.noisy.clone(), self.sigma.clone(), estimates)
+        return Batch(*copies, self.frames)
+
+    def fill(self, other: Batch) -> None:
+        """Take over the numbers of another batch of the same kind."""
+        self.clean.copy_(other.clean)
+        self.noisy.copy_(other.noisy)
+        self.sigma.copy_(other.sigma)
+        if self.estimates is not None and other.estimates is not None:
+            self.estimates.copy_(other.estimates)
+
 
 class Crops:
     """Draws noisy crops of pictures; the step's number and the seed decide everything.

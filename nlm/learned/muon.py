@@ -41,8 +41,9 @@ class Muon(torch.optim.Optimizer):
                 updates = updates * (0.2 * math.sqrt(max(updates.shape[1:])))
                 for k, update in zip(members, updates, strict=True):  # (out, in * rows * columns)
                     ahead[k] = update.view(shape)
+            torch._foreach_mul_(ahead, lr)
             torch._foreach_mul_(kernels, 1 - lr * group["weight_decay"])
-            torch._foreach_add_(kernels, ahead, alpha=-lr)
+            torch._foreach_sub_(kernels, ahead)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

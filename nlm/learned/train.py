@@ -1,7 +1,8 @@
-"""Train `nlnet` in PyTorch: the loop, with its loss, optimizers, schedule and validation.
+"""Train `nlnet` in PyTorch: the loop and its validation.
 
-The network itself is in `pytorch.py`, its pictures in `data.py`, what a run remembers in
-`checkpoint.py`, and every setting in `config.py` and `train_config.py`.
+The network itself is in `pytorch.py`, its pictures in `data.py`, a step with loss and optimizers in
+`learner.py`, what a run remembers in `checkpoint.py`, and every setting in `config.py` and
+`train_config.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nlm.errors import FileError, UsageError
 from nlm.learned.checkpoint import State, export, warm_start
@@ -20,8 +21,8 @@ from nlm.learned.config import ModelConfig
 from nlm.learned.crops import Crops
 from nlm.learned.data import load_pictures
 from nlm.learned.estimates import estimates
+from nlm.learned.learner import Learner, optimizers_of, rate
 from nlm.learned.monitor import Log, StopSignal, Tell
-from nlm.learned.muon import Muon
 from nlm.learned.pytorch import NlNet
 from nlm.learned.train_config import TrainConfig
 
@@ -68,23 +69,17 @@ def train(config: TrainConfig, model: ModelConfig, tell: Tell) -> Result:
     if config.warm_start:
         warm_start(state, config.warm_start, tell)
     state.load()
-    forward = torch.compile(net, dynamic=False) if config.compile else net
+    learner = Learner(state, config, device)
     log = Log(config, state.step, tell)
     log.start(model, device.type, len(pictures), len(held_out), count_weights(net))
 
     with StopSignal(config.minutes, tell) as stop:
         while state.step < config.steps:
             batch = crops.batch(state.step)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                given = (batch.noisy, batch.sigma, batch.estimates)
-                out = forward(*given, frames=batch.frames, reach=config.reach)
-            loss = loss_of(out.float(), batch.clean, batch.sigma)
-            torch.autograd.backward(loss)
-            norm = update(state, config)
+            loss, norm = learner(batch)
             pixels = batch.clean[:, 0].numel()
             state.pixels += pixels
-            lr = config.lr * rate(state.step - 1, config)
-            log.step(state.step, loss.detach(), norm, lr, pixels)
+            log.step(state.step, loss, norm, config.lr * rate(state.step - 1, config), pixels)
 
             last = stop.asked or state.step == config.steps
             if held_out and (state.step % config.val_every == 0 or (last and not stop.caught)):
@@ -134,59 +129,6 @@ def choose_device(config: TrainConfig) -> torch.device:
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True
     return torch.device(name)
-
-
-def loss_of(out: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
-    """Return the squared error relative to the one usual at each crop's noise level.
-
-    Good denoisers of photographs leave a mean squared error nearly proportional to sigma,
-    so every level, and with it every crop, counts about the same.
-    """
-    usual = 4.65e-5 * (255 * sigma.mean((1, 2, 3)) + 1)
-    relative = (out - clean).square().mean((1, 2, 3)) / usual
-    mean: Tensor = relative.mean()
-    return mean
-
-
-def optimizers_of(net: NlNet, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Give the kernels of the body to Muon, and the rest to AdamW.
-
-    First and last convolution read and write pictures, not features: they belong to the rest.
-    """
-    named = list(net.named_parameters())
-    ends = ("stem.", "head.")
-    kernels = [p for name, p in named if p.ndim > 1 and not name.startswith(ends)]
-    rest = [p for name, p in named if p.ndim <= 1 or name.startswith(ends)]
-    return [
-        Muon(kernels, config.lr, config.weight_decay),
-        torch.optim.AdamW(rest, config.lr_rest, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
-    ]
-
-
-def rate(step: int, config: TrainConfig) -> float:
-    """Return the share of the learning rate: a rise, a plateau, a fall to zero by 1 - sqrt."""
-    rise = min(1.0, (step + 1) / max(1, config.warmup))
-    left = (config.steps - step) / max(1, config.falling)  # 1 where the fall begins
-    return rise * (1.0 if left >= 1 else 1 - math.sqrt(1 - left))
-
-
-def update(state: State, config: TrainConfig) -> Tensor:
-    """Move the weights, and the averaged ones after them; return the gradient's norm."""
-    parameters: list[Tensor] = list(state.net.parameters())
-    norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-    for p in parameters:  # without waiting for the device to tell whether one is infinite
-        if p.grad is not None:
-            p.grad.nan_to_num_(0.0, 0.0, 0.0)
-    for optimizer in state.optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = optimizer.defaults["lr"] * rate(state.step, config)
-        optimizer.step()
-    state.net.zero_grad()
-    state.step += 1
-    past = min(config.ema, state.step / (state.step + 10))  # a short memory at first
-    with torch.no_grad():
-        torch._foreach_lerp_(list(state.average.parameters()), parameters, 1 - past)
-    return norm
 
 
 def validate(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import zipfile
 import zlib
@@ -17,6 +18,9 @@ from nlm.learned.config import FORMAT_VERSION, ModelConfig
 
 Arrays = dict[str, NDArray[np.floating[Any]]]
 
+FINENESS = 256
+"""Units, about, in the root mean square of a kernel that is stored."""
+
 
 def shipped(channels: int) -> Path | None:
     """The weights that come with nlm for pictures of so many channels, if there are any."""
@@ -30,7 +34,7 @@ def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, A
     Parameters
     ----------
     path : path
-        As `train.export` wrote it.
+        As `save` wrote it.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, A
             archive = np.load(file, allow_pickle=False)
             if "meta" not in archive:
                 raise ValueError("no model card inside")
-            arrays = {name: archive[name] for name in archive.files if name != "meta"}
+            arrays = {name: _joined(archive[name]) for name in archive.files if name != "meta"}
             meta = json.loads(str(archive["meta"]))
     except FileNotFoundError:
         raise FileError(f"{path}: does not exist; check the name and the folder") from None
@@ -79,6 +83,35 @@ def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, A
     return config, arrays, {**meta.get("card", {}), "sha256": meta["sha256"]}
 
 
+def save(
+    path: str | os.PathLike[str], config: ModelConfig, arrays: Arrays, card: dict[str, Any]
+) -> None:
+    """Write a file of weights.
+
+    Kernels, not biases, are rounded to multiples of a power of two that is small beside them, kept
+    as float16, and their lower and upper bytes stored one after the other, which compresses well.
+    `meta` is a JSON string with `format`, `model`, `card` and `sha256` (see `digest`).
+
+    Parameters
+    ----------
+    path : path
+    config : ModelConfig
+    arrays : dict
+        float32, by name.
+    card : dict
+        What the network was trained on.
+    """
+    kept = {name: _rounded(a) if a.ndim > 1 else a for name, a in arrays.items()}
+    meta = {
+        "format": FORMAT_VERSION,
+        "model": config.to_dict(),
+        "card": card,
+        "sha256": digest(kept),
+    }
+    stored = {name: _apart(a) if a.dtype == np.float16 else a for name, a in kept.items()}
+    np.savez_compressed(path, allow_pickle=False, meta=np.array(json.dumps(meta)), **stored)
+
+
 def describe(path: str | os.PathLike[str]) -> str:
     """The model card of a file of weights in one line."""
     _, _, card = load(path)
@@ -98,6 +131,25 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
         total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         total.update(np.ascontiguousarray(array).tobytes())
     return total.hexdigest()
+
+
+def _rounded(kernel: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    size = float(np.sqrt(np.square(kernel).mean()))
+    unit = np.float32(2.0 ** round(math.log2(size / FINENESS)) if size else 1)
+    rounded: NDArray[np.float16] = (np.rint(kernel / unit) * unit).astype("<f2")
+    return rounded
+
+
+def _apart(kernel: NDArray[np.float16]) -> NDArray[np.uint8]:
+    """Lower bytes, then upper ones: (2, ...)."""
+    pairs = np.ascontiguousarray(kernel).view(np.uint8).reshape(*kernel.shape, 2)
+    return np.ascontiguousarray(np.moveaxis(pairs, -1, 0))
+
+
+def _joined(stored: NDArray[Any]) -> NDArray[Any]:
+    if stored.dtype != np.uint8:
+        return stored
+    return np.ascontiguousarray(np.moveaxis(stored, 0, -1)).view("<f2")[..., 0]
 
 
 def _check_shapes(path: str | os.PathLike[str], arrays: Arrays, config: ModelConfig) -> None:

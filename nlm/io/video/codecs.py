@@ -18,9 +18,9 @@ from nlm.io.video.layout import Layout
 __all__ = ["Choice", "choose", "is_lossless", "known_encoder"]
 
 CRF = {
-    "libx264": ("16", "medium"),
-    "libx264rgb": ("16", "medium"),
-    "libx265": ("16", "medium"),
+    "libx264": ("15", "veryfast"),
+    "libx264rgb": ("15", "veryfast"),
+    "libx265": ("15", "superfast"),
     "libsvtav1": ("20", "8"),
     "libvpx-vp9": ("18", "4"),
     "libvpx": ("8", "4"),
