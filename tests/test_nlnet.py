@@ -226,6 +226,31 @@ class TestWeights:
         assert card["sha256"] == weights.digest(arrays)
         assert set(arrays) == set(SMALL.shapes())
 
+    def test_what_is_saved_comes_back_but_for_small_differences(self, tmp_path):
+        arrays = random_weights(SMALL)
+        arrays["head.weight"][:] = 0
+        arrays["stem.weight"] *= 1e-3
+        weights.save(tmp_path / "a.npz", SMALL, arrays, {"steps": 3})
+        config, found, card = weights.load(tmp_path / "a.npz")
+        assert (config, card["steps"]) == (SMALL, 3)
+        for name, array in arrays.items():
+            if array.ndim == 1:
+                assert np.array_equal(found[name], array)
+            else:
+                assert found[name].dtype == np.float16
+                size = np.sqrt(np.square(array).mean())
+                assert np.abs(found[name] - array).max() <= size / weights.FINENESS
+        weights.save(tmp_path / "b.npz", SMALL, {k: np.float32(a) for k, a in found.items()}, card)
+        again = weights.load(tmp_path / "b.npz")[1]
+        assert all(np.array_equal(found[name], again[name]) for name in found)
+        assert (tmp_path / "a.npz").stat().st_size < sum(a.size for a in arrays.values()) * 2
+
+    @pytest.mark.parametrize("stored", [np.zeros((3, 4), np.uint8), np.uint8(3)])
+    def test_kernels_that_are_no_halves(self, tmp_path, stored):
+        path = self.save(tmp_path / "bad.npz", lambda arrays, _: arrays.update(x=stored))
+        with pytest.raises(FileError, match=r"bad\.npz: .*damaged"):
+            weights.load(path)
+
     def test_networks_from_before_there_was_a_leak_have_none(self, tmp_path):
         path = self.save(tmp_path / "old.npz", lambda arrays, meta: meta["model"].pop("leak"))
         assert weights.load(path)[0] == replace(SMALL, leak=0.0)

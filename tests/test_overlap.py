@@ -1,11 +1,12 @@
 """Threads that read ahead and write behind: order, bounds, errors, ends."""
 
+import sys
 import threading
 import time
 
 import pytest
 
-from nlm.overlap import Behind, ahead
+from nlm.overlap import TURN, Behind, ahead, quick_turns
 
 
 def threads():
@@ -111,4 +112,27 @@ def test_behind_drops_the_rest_after_an_error_of_the_caller():
     with pytest.raises(KeyError):
         work()
     assert len(done) <= 5
+    assert "nlm-behind" not in threads()
+
+
+def test_turns_are_quick_inside_and_as_before_outside():
+    before = sys.getswitchinterval()
+    with pytest.raises(OSError, match="broken"), quick_turns():  # noqa: PT012
+        assert sys.getswitchinterval() == pytest.approx(TURN)
+        raise OSError("broken")
+    assert sys.getswitchinterval() == before
+
+
+def test_an_error_behind_what_is_behind_comes_out_in_front():
+    def fail(item):
+        raise OSError(f"item {item} is broken")
+
+    with (  # noqa: PT012
+        pytest.raises(OSError, match="item 0 is broken"),
+        Behind(fail, 2) as last,
+        Behind(last.put, 2) as first,
+    ):
+        for number in range(100):
+            first.put(number)
+            time.sleep(0.001)
     assert "nlm-behind" not in threads()
