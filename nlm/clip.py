@@ -54,7 +54,7 @@ def denoise_clip(
     backend: backends.Backend,
     tile: int | None = None,
     scenes_seen: list[Scene] | None = None,
-    look: Callable[[Planes], scenes.Map] = lambda planes: scenes.thumbnail(planes[0]),
+    look: Callable[[Planes], scenes.Map] | None = None,
 ) -> Iterator[Planes]:
     """Denoise the frames of a clip.
 
@@ -72,8 +72,9 @@ def denoise_clip(
         Side of the tiles of large frames, for filters that see every frame by itself.
     scenes_seen : list, optional
         Receives what was used for each scene.
-    look : callable
-        Gives a frame's map, by which scenes are told apart; called once for each, in order.
+    look : callable, optional
+        Gives a frame's map, by which scenes are told apart, and is called once for each, in order;
+        left out, that of the first plane.
 
     Yields
     ------
@@ -81,7 +82,7 @@ def denoise_clip(
         The frames, in order.
     """
     in_time = None
-    for scene in scenes.split(frames, look):
+    for scene in scenes.split(frames, look or _map_of_first_plane):
         first = list(islice(scene, (LOOKED_AT - 1) * APART + 1))
         if in_time is None:
             in_time = _in_time(chosen, first[0], params)
@@ -92,6 +93,10 @@ def denoise_clip(
         for planes in _denoise_scene(chain(first, scene), *how):
             used.frames += 1
             yield planes
+
+
+def _map_of_first_plane(planes: Planes) -> scenes.Map:
+    return scenes.thumbnail(planes[0])
 
 
 def _judge_scene(

@@ -74,7 +74,7 @@ def denoise_stream(
     place = backends.choose(settings.backend, settings.threads)
     told = (settings.sigma, settings.noise_model, settings.gain)
     judge = judge_of(reader.name, info, *told)
-    waiting: deque[Frame] = deque()
+    waiting: deque[Frame] = deque()  # in order, like the maps
     maps: deque[Map] = deque()
     scenes: list[Scene] = []
     count = 0
@@ -96,18 +96,18 @@ def denoise_stream(
             yield planes
 
     def store(item: tuple[Frame, registry.Planes]) -> None:
-        encoding.put(restored(*item, info))
+        writing.put(restored(*item, info))
 
     with (
         quick_turns(),
         closing(ahead(seen(), FRAMES_AHEAD)) as planes,
-        Behind(writer.write, FRAMES_AHEAD) as encoding,
-        Behind(store, FRAMES_AHEAD) as behind,
+        Behind(writer.write, FRAMES_AHEAD) as writing,
+        Behind(store, FRAMES_AHEAD) as storing,
     ):
         how = (chosen, params, judge, place, settings.tile, scenes)
         clip = denoise_clip(planes, *how, look=lambda _: maps.popleft())
         for filtered in clip:
-            behind.put((waiting.popleft(), filtered))
+            storing.put((waiting.popleft(), filtered))
             count += 1
             if tell is not None:
                 tell(count, info.frames)

@@ -21,6 +21,31 @@ TURN = 1e-4
 """Seconds that a thread may wait for Python while another one runs it."""
 
 
+class _Turns:
+    """Who wants quick turns: Python has one interval for all threads."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.before = 0.0
+
+    def begin(self) -> None:
+        with self.lock:
+            if self.users == 0:
+                self.before = sys.getswitchinterval()
+                sys.setswitchinterval(min(self.before, TURN))
+            self.users += 1
+
+    def end(self) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                sys.setswitchinterval(self.before)
+
+
+_turns = _Turns()
+
+
 @contextmanager
 def quick_turns() -> Iterator[None]:
     """Let threads take turns in Python often.
@@ -28,12 +53,11 @@ def quick_turns() -> Iterator[None]:
     Each large operation of a thread that reads or writes ends in waiting for Python, for up to five
     milliseconds at Python's own interval: longer than the operation.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, TURN))
+    _turns.begin()
     try:
         yield
     finally:
-        sys.setswitchinterval(before)
+        _turns.end()
 
 
 class _End:
@@ -100,27 +124,33 @@ class Behind(Generic[Item]):
         self._thread = threading.Thread(target=self._work, name="nlm-behind", daemon=True)
 
     def _work(self) -> None:
-        while True:
+        while not self._dropped.is_set():
             try:
                 item = self._queue.get(timeout=PATIENCE)
             except Empty:
-                if self._dropped.is_set():
-                    return
                 continue
-            if isinstance(item, _End) or self._dropped.is_set():
+            if isinstance(item, _End):
                 return
-            if self._error is not None:
-                continue
             try:
                 self._consume(item)
             except BaseException as error:
                 self._error = error
+                return
+
+    def _hand(self, item: Item | _End) -> None:
+        """Wait for room; no longer once nobody takes anything any more."""
+        while self._error is None and not self._dropped.is_set():
+            try:
+                self._queue.put(item, timeout=PATIENCE)
+            except Full:
+                continue
+            return
 
     def put(self, item: Item) -> None:
         """Hand over an item."""
+        self._hand(item)
         if self._error is not None:
             raise self._error
-        self._queue.put(item)
 
     def __enter__(self) -> Behind[Item]:
         self._thread.start()
@@ -129,8 +159,11 @@ class Behind(Generic[Item]):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self._dropped.set()
-        else:
-            self._queue.put(_End())
-        self._thread.join()
+        try:
+            self._hand(_End())
+            self._thread.join()
+        except BaseException:
+            self._dropped.set()
+            raise
         if kind is None and self._error is not None:
             raise self._error

@@ -245,11 +245,20 @@ class TestWeights:
         assert all(np.array_equal(found[name], again[name]) for name in found)
         assert (tmp_path / "a.npz").stat().st_size < sum(a.size for a in arrays.values()) * 2
 
-    @pytest.mark.parametrize("stored", [np.zeros((3, 4), np.uint8), np.uint8(3)])
-    def test_kernels_that_are_no_halves(self, tmp_path, stored):
+    @pytest.mark.parametrize("shape", [(), (4,), (0, 4), (3, 4), (4, 4)])
+    def test_bytes_that_are_no_kernel(self, tmp_path, shape):
+        stored = np.zeros(shape, np.uint8)
         path = self.save(tmp_path / "bad.npz", lambda arrays, _: arrays.update(x=stored))
-        with pytest.raises(FileError, match=r"bad\.npz: .*damaged"):
+        with pytest.raises(FileError, match=r"bad\.npz: .*damaged \(bytes of shape"):
             weights.load(path)
+
+    @pytest.mark.parametrize("number", [np.nan, np.inf, 1e5, -1e20])
+    def test_what_went_astray_is_not_saved(self, tmp_path, number):
+        arrays = random_weights(SMALL)
+        arrays["head.weight"][0, 0, 0, 0] = number
+        with pytest.raises(FileError, match=r"a\.npz: not written, head\.weight holds NaN or"):
+            weights.save(tmp_path / "a.npz", SMALL, arrays, {})
+        assert not list(tmp_path.iterdir())
 
     def test_networks_from_before_there_was_a_leak_have_none(self, tmp_path):
         path = self.save(tmp_path / "old.npz", lambda arrays, meta: meta["model"].pop("leak"))
@@ -290,6 +299,12 @@ class TestWeights:
     def test_pickles_are_refused(self, tmp_path):
         np.savez(tmp_path / "bad.npz", meta=np.array([{"format": 1}], dtype=object))
         with pytest.raises(FileError, match="damaged"):
+            weights.load(tmp_path / "bad.npz")
+
+    @pytest.mark.parametrize("meta", ["[]", "3"])
+    def test_a_card_that_is_none(self, tmp_path, meta):
+        np.savez(tmp_path / "bad.npz", meta=np.array(meta))
+        with pytest.raises(FileError, match="its model card is none"):
             weights.load(tmp_path / "bad.npz")
 
     def test_missing_file(self, tmp_path):

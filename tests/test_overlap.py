@@ -136,3 +136,35 @@ def test_an_error_behind_what_is_behind_comes_out_in_front():
             first.put(number)
             time.sleep(0.001)
     assert "nlm-behind" not in threads()
+
+
+def test_turns_are_quick_as_long_as_anybody_wants_it():
+    before = sys.getswitchinterval()
+    first, second = quick_turns(), quick_turns()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert sys.getswitchinterval() == pytest.approx(TURN)
+    second.__exit__(None, None, None)
+    assert sys.getswitchinterval() == before
+
+
+def test_an_interrupt_while_waiting_for_the_end_leaves_no_thread(monkeypatch):
+    go_on = threading.Event()
+
+    def slow(item):
+        go_on.wait(5)
+
+    last = Behind(slow, 1)
+    first = Behind(last.put, 1)
+
+    def interrupted():
+        go_on.set()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), last, first:  # noqa: PT012
+        for number in range(4):
+            first.put(number)
+        monkeypatch.setattr(first._thread, "join", interrupted)
+    first._thread.__class__.join(first._thread, 5)
+    assert "nlm-behind" not in threads()

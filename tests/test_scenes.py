@@ -118,6 +118,15 @@ class TestClip:
             assert np.array_equal(new[0], old + 1)
             assert np.array_equal(new[1], old[::2, ::2] + 1)
 
+    def test_maps_that_are_given_tell_scenes_as_well(self, one, other):
+        chosen, _ = self.recorder()
+        seen, clip = [], np.concatenate([one, other])
+        maps = iter([scenes.thumbnail(frame) for frame in clip])
+        how = (chosen, chosen.params(), lambda _: Plan(0.1), Backend(), None, seen)
+        list(denoise_clip(((frame,) for frame in clip), *how, look=lambda _: next(maps)))
+        assert [scene.frames for scene in seen] == [20, 20]
+        assert next(maps, None) is None
+
     def test_without_stream_every_plane_goes_by_itself(self, one):
         chosen, calls = self.recorder(with_stream=False)
         self.run(one, chosen, lambda plane: Plan(float(plane.shape[0])))

@@ -1,6 +1,9 @@
 """Videos through the whole pipeline: what comes in goes out."""
 
 import io
+import sys
+import threading
+import time
 from fractions import Fraction
 
 import av
@@ -18,6 +21,11 @@ from tests.conftest import noisy
 
 OFF = Settings(sigma=0.0)
 EXACT = Settings(sigma=0.0, options=Options(lossless=True))
+
+
+def lumas(path):
+    """Luma of all frames, (T, Y, X)."""
+    return np.stack([planes[0] for planes in read_video(path)[1]])
 
 
 KINDS = [  # name, codec, pixels, lossless codec
@@ -426,6 +434,55 @@ def remux(path, options):
                 target.mux(packet)
 
 
+class TestThreads:
+    """Reading, filtering, the way back and writing go on side by side."""
+
+    @pytest.fixture
+    def source(self, tmp_path):
+        make_video(tmp_path / "a.mkv", codec="ffv1", count=24)
+        return tmp_path / "a.mkv"
+
+    @pytest.mark.parametrize("number", [1, 13, 24])
+    @pytest.mark.parametrize("step", ["visible_pixels", "thumbnail", "restored", "write"])
+    def test_an_error_in_any_comes_out_and_nothing_stays(self, source, monkeypatch, step, number):
+        from nlm import clip_files
+        from nlm.io.video import writer
+
+        owner = writer.VideoWriter if step == "write" else clip_files
+        real, calls = getattr(owner, step), 0
+
+        def fail_once(*given):
+            nonlocal calls
+            calls += 1
+            if calls == number:
+                raise ValueError(f"{step} is broken")
+            return real(*given)
+
+        monkeypatch.setattr(owner, step, fail_once)
+        before = sys.getswitchinterval()
+        with pytest.raises(ValueError, match=f"{step} is broken"):
+            denoise_file(source, source.with_name("b.mkv"), Settings(sigma=10.0))
+        assert [path.name for path in source.parent.iterdir()] == ["a.mkv"]
+        assert not [one for one in threading.enumerate() if one.name.startswith("nlm-")]
+        assert sys.getswitchinterval() == before
+
+    def test_frames_come_in_order_however_slow_writing_is(self, source, monkeypatch):
+        from nlm.io.video import writer
+
+        usual = Settings(sigma=10.0, options=Options(codec="ffv1"))
+        denoise_file(source, source.with_name("b.mkv"), usual)
+        real = writer.VideoWriter.write
+
+        def slowly(*given):
+            time.sleep(0.02)
+            real(*given)
+
+        monkeypatch.setattr(writer.VideoWriter, "write", slowly)
+        denoise_file(source, source.with_name("c.mkv"), usual)
+        fast, slow = (lumas(source.with_name(name)) for name in ("b.mkv", "c.mkv"))
+        assert np.array_equal(fast, slow)
+
+
 class TestParts:
     @pytest.fixture
     def clip(self, tmp_path):
@@ -481,6 +538,15 @@ class TestCodecs:
         make_video(tmp_path / "a.mp4", count=3)
         denoise_file(tmp_path / "a.mp4", tmp_path / name, Settings(sigma=0.0, options=options))
         assert about(tmp_path / name)["streams"][0][1] == codec
+
+    @pytest.mark.parametrize("codec", ["h264", "hevc"])
+    def test_what_is_coded_is_hard_to_tell_from_what_was_given(self, tmp_path, codec):
+        clip = texture(96, 128, 12, period=23)
+        make_video(tmp_path / "a.mkv", codec="ffv1", clip=clip, size=(128, 96))
+        settings = Settings(sigma=0.0, options=Options(codec=codec))
+        denoise_file(tmp_path / "a.mkv", tmp_path / "b.mkv", settings)
+        before, after = (lumas(tmp_path / name) for name in ("a.mkv", "b.mkv"))
+        assert nlm.psnr(after, before) > 45
 
     def test_crf_matters(self, tmp_path):
         make_video(tmp_path / "a.mp4", clip=noisy(texture(96, 128, 10), 0.1), size=(128, 96))

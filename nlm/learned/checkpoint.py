@@ -38,7 +38,10 @@ class State:
         self.began = time.monotonic()
 
     def load(self) -> None:
-        """Continue `out/last.pt`, else `config.resume`, else start afresh."""
+        """Continue `out/last.pt`, else `config.resume`, else start afresh.
+
+        Optimizers get their memory back; their settings are those of this run.
+        """
         own = self.config.out / "last.pt"
         path = own if own.exists() else self.config.resume
         if path is None:
@@ -53,13 +56,7 @@ class State:
         self.net.load_state_dict(saved["net"])
         self.average.load_state_dict(saved["average"])
         for optimizer, values in zip(self.optimizers, saved["optimizers"], strict=True):
-            settings = [
-                {key: value for key, value in group.items() if key != "params"}
-                for group in optimizer.param_groups
-            ]
-            optimizer.load_state_dict(values)
-            for group, setting in zip(optimizer.param_groups, settings, strict=True):
-                group.update(setting)  # as this run's configuration and device want them
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": values["state"]})
         self.step, self.pixels = saved["step"], saved["pixels"]
         self.psnr = saved.get("psnr", {}) if self.config.val else {}
         self.seconds = saved["seconds"]

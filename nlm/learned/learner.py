@@ -18,6 +18,9 @@ from nlm.learned.train_config import TrainConfig
 FIRST = 3
 """Steps with a kind of batch before one is recorded: kernels are chosen and memory is taken."""
 
+Kind = tuple[int, torch.Size]
+"""What a recording depends on: frames of a clip, shape of a batch."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -47,6 +50,7 @@ class Learner:
     Parameters
     ----------
     state : State
+        Loaded before: recordings are tied to its tensors.
     config : TrainConfig
     device : torch.device
     """
@@ -55,8 +59,8 @@ class Learner:
         self.state, self.config, self.device = state, config, device
         self.parameters: list[Tensor] = list(state.net.parameters())
         self.forward = torch.compile(state.net, dynamic=False) if config.compile else state.net
-        self.steps: Counter[int] = Counter()
-        self.recordings: dict[int, Recording] = {}
+        self.steps: Counter[Kind] = Counter()
+        self.recordings: dict[Kind, Recording] = {}
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Learn from a batch; return its loss and the gradient's norm."""
@@ -88,8 +92,8 @@ class Learner:
         return loss.detach(), norm
 
     def replay(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Do the same on a card, after some steps by a recording."""
-        kind = batch.frames
+        """Learn on a card: after `FIRST` batches of a kind, by playing a recording back."""
+        kind = (batch.frames, batch.clean.shape)
         self.steps[kind] += 1
         if self.steps[kind] <= FIRST:
             return self.learn(batch)

@@ -60,6 +60,8 @@ def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, A
                 raise ValueError("no model card inside")
             arrays = {name: _joined(archive[name]) for name in archive.files if name != "meta"}
             meta = json.loads(str(archive["meta"]))
+            if not isinstance(meta, dict):
+                raise ValueError("its model card is none")
     except FileNotFoundError:
         raise FileError(f"{path}: does not exist; check the name and the folder") from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
@@ -88,8 +90,8 @@ def save(
 ) -> None:
     """Write a file of weights.
 
-    Kernels, not biases, are rounded to multiples of a power of two that is small beside them, kept
-    as float16, and their lower and upper bytes stored one after the other, which compresses well.
+    Kernels, not biases, are rounded to multiples of a power of two that is small beside them and
+    to float16, and their lower and upper bytes stored one after the other, which compresses well.
     `meta` is a JSON string with `format`, `model`, `card` and `sha256` (see `digest`).
 
     Parameters
@@ -100,7 +102,19 @@ def save(
         float32, by name.
     card : dict
         What the network was trained on.
+
+    Raises
+    ------
+    FileError
+        If there are numbers among them that no network of use has; nothing is written.
     """
+    largest = float(np.finfo(np.float16).max)
+    for name, array in arrays.items():
+        if not np.all(np.abs(array) <= largest):  # nor NaN
+            raise FileError(
+                f"{path}: not written, {name} holds NaN or numbers beyond {largest:g}: training "
+                "went astray; begin anew with a lower --lr"
+            )
     kept = {name: _rounded(a) if a.ndim > 1 else a for name, a in arrays.items()}
     meta = {
         "format": FORMAT_VERSION,
@@ -147,8 +161,11 @@ def _apart(kernel: NDArray[np.float16]) -> NDArray[np.uint8]:
 
 
 def _joined(stored: NDArray[Any]) -> NDArray[Any]:
+    """What was taken `_apart`; other arrays as they are, like those of files of format 1."""
     if stored.dtype != np.uint8:
         return stored
+    if stored.ndim < 2 or stored.shape[0] != 2:
+        raise ValueError(f"bytes of shape {stored.shape} instead of (2, ...)")
     return np.ascontiguousarray(np.moveaxis(stored, 0, -1)).view("<f2")[..., 0]
 
 

@@ -18,9 +18,9 @@ from nlm.io.video.layout import Layout
 __all__ = ["Choice", "choose", "is_lossless", "known_encoder"]
 
 CRF = {
-    "libx264": ("15", "veryfast"),
-    "libx264rgb": ("15", "veryfast"),
-    "libx265": ("15", "superfast"),
+    "libx264": ("14", "veryfast"),
+    "libx264rgb": ("14", "veryfast"),
+    "libx265": ("14", "superfast"),
     "libsvtav1": ("20", "8"),
     "libvpx-vp9": ("18", "4"),
     "libvpx": ("8", "4"),
@@ -36,6 +36,9 @@ LOSSLESS_OPTIONS = {
     "libvpx-vp9": {"lossless": "1"},
 }
 """What makes encoders with a rate factor lose nothing."""
+
+SMALLER = {"libx264": "medium", "libx264rgb": "medium", "libx265": "medium"}
+"""Default of `--encoder-preset` where nothing may be lost: presets then decide on sizes alone."""
 
 FIXED_SCALE = {"mjpeg": 2, "mpeg4": 2, "mpeg2video": 2, "mpeg1video": 2, "flv": 2, "wmv2": 2}
 """Encoders with a quantiser scale; 1 is the finest."""
@@ -230,6 +233,8 @@ def _options(encoder: str, profile: str | None, options: Options) -> dict[str, s
     if encoder in CRF:
         crf, preset = CRF[encoder]
         told["crf"] = crf if options.crf is None else f"{options.crf:g}"
+        if options.lossless and encoder in SMALLER:
+            preset = SMALLER[encoder]
         told["preset"] = options.encoder_preset or preset
         if encoder.startswith("libvpx"):
             told |= {"cpu-used": told.pop("preset"), "b": "0", "deadline": "good", "row-mt": "1"}
