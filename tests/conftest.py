@@ -10,8 +10,22 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MAIN = "from nlm_cli.main import main; main()"
+MANY_TESTS = 1000
 INTERRUPTIBLE = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {MAIN}"
 """The same where what starts it ignores SIGINT, as a shell makes what runs in its background."""
+
+
+def pytest_collection_finish(session):
+    """Compile kernels on another processor meanwhile, where many tests are about to run."""
+    if len(session.items) >= MANY_TESTS and (os.cpu_count() or 1) > 1:
+        command = [sys.executable, "-c", "from nlm.arrays import warm_up; warm_up()"]
+        session.compiling = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+
+def pytest_sessionfinish(session):
+    if compiling := getattr(session, "compiling", None):
+        compiling.kill()
+        compiling.wait()
 
 
 def checkers(rows: int, cols: int, channels: int = 1, period: int = 9) -> np.ndarray:
