@@ -8,7 +8,7 @@ import numpy as np
 
 from nlm import frames
 from nlm.errors import FileError, UsageError
-from nlm.inputs import guide_of
+from nlm.inputs import finite, guide_of
 from nlm.io import Frame, Info, open_reader
 from nlm.noise import Plan
 from nlm.registry import Guide
@@ -61,8 +61,7 @@ def _for_each_frame(
 
 
 def _guide(frame: Frame, its: Info, info: Info) -> Guide:
-    pixels, _ = frames.fill_invalid(frames.to_float(frame.planes[0], its))
-    return guide_of(pixels, (info.height, info.width, info.channels))
+    return guide_of(finite(frame.planes[0], its), (info.height, info.width, info.channels))
 
 
 def _plan(frame: Frame, its: Info, info: Info) -> Plan:

@@ -45,7 +45,10 @@ def as_frame(image: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
 
 def finite(stored: NDArray[Any], info: "Info | None" = None) -> NDArray[np.float32]:
     """Samples of a picture or volume as finite float32 of the same shape."""
-    filled, _ = frames.fill_invalid(as_picture(frames.to_float(stored, info)))
+    pixels = frames.to_float(stored, info)
+    if stored.dtype.kind != "f":
+        return pixels
+    filled, _ = frames.fill_invalid(as_picture(pixels))
     return filled.reshape(stored.shape)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
 from queue import Empty, Full, Queue
 from typing import Generic, TypeVar
 
@@ -15,49 +14,42 @@ Item = TypeVar("Item")
 
 PATIENCE = 0.1
 """Seconds between two looks at whether the other side is still there."""
-
-
 TURN = 1e-4
 """Seconds that a thread may wait for Python while another one runs it."""
 
 
-class _Turns:
-    """Who wants quick turns: Python has one interval for all threads."""
+class _QuickTurns:
+    """Counts who wants them: Python has one interval for all threads."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.users = 0
         self.before = 0.0
 
-    def begin(self) -> None:
+    def __enter__(self) -> None:
         with self.lock:
             if self.users == 0:
                 self.before = sys.getswitchinterval()
                 sys.setswitchinterval(min(self.before, TURN))
             self.users += 1
 
-    def end(self) -> None:
+    def __exit__(self, *_: object) -> None:
         with self.lock:
             self.users -= 1
             if self.users == 0:
                 sys.setswitchinterval(self.before)
 
 
-_turns = _Turns()
+_quick_turns = _QuickTurns()
 
 
-@contextmanager
-def quick_turns() -> Iterator[None]:
-    """Let threads take turns in Python often.
+def quick_turns() -> _QuickTurns:
+    """Let threads take turns in Python often, inside a `with`.
 
     Each large operation of a thread that reads or writes ends in waiting for Python, for up to five
     milliseconds at Python's own interval: longer than the operation.
     """
-    _turns.begin()
-    try:
-        yield
-    finally:
-        _turns.end()
+    return _quick_turns
 
 
 class _End:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm import frames
+from nlm.inputs import finite
 from nlm.io import Frame, Info
 
 __all__ = ["restored", "visible_pixels"]
@@ -16,10 +17,7 @@ __all__ = ["restored", "visible_pixels"]
 
 def visible_pixels(plane: NDArray[Any], frame: Frame, info: Info) -> NDArray[np.float32]:
     """A plane as finite float32 (Y, X, C) without the colours of transparent pixels."""
-    pixels = frames.to_float(plane, info)
-    if plane.dtype.kind == "f":
-        pixels, _ = frames.fill_invalid(pixels)
-    return frames.fill_transparent(pixels, _alpha_over(plane, frame.alpha))
+    return frames.fill_transparent(finite(plane, info), _alpha_over(plane, frame.alpha))
 
 
 def restored(frame: Frame, filtered: tuple[NDArray[np.float32], ...], info: Info) -> Frame:

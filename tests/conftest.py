@@ -8,16 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nlm.backends.threads import available_threads
+
 ROOT = Path(__file__).parent.parent
 MAIN = "from nlm_cli.main import main; main()"
-MANY_TESTS = 1000
 INTERRUPTIBLE = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {MAIN}"
 """The same where what starts it ignores SIGINT, as a shell makes what runs in its background."""
 
 
+MANY_TESTS = 1000
+"""From so many on, kernels are compiled beside them."""
+
+
 def pytest_collection_finish(session):
     """Compile kernels on another processor meanwhile, where many tests are about to run."""
-    if len(session.items) >= MANY_TESTS and (os.cpu_count() or 1) > 1:
+    if len(session.items) >= MANY_TESTS and available_threads() > 1:
         command = [sys.executable, "-c", "from nlm.arrays import warm_up; warm_up()"]
         session.compiling = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 

@@ -87,11 +87,11 @@ class NlnetParams(Params):
 
     @property
     def _networks(self) -> "list[ModelConfig]":
-        from nlm.learned.model import network_for, network_of
+        from nlm.learned.model import config_for, network_of
 
         if self.weights is not None:
             return [network_of(self.weights).config]
-        return [network_for(channels).config for channels in (1, 3)]
+        return [config_for(channels) for channels in (1, 3)]
 
     @property
     def comes_with_nlm(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -249,9 +250,18 @@ def network_for(channels: int, path: str | None = None) -> NlNet:
                 f"has {channels}; give weights for gray pictures, or leave them out"
             )
         return network
+    return network_of(str(_file_for(channels)))
+
+
+def config_for(channels: int) -> ModelConfig:
+    """What the network that comes with nlm for so many channels is made of."""
+    return weights.config_of(_file_for(channels))
+
+
+def _file_for(channels: int) -> Path:
     for found in (weights.shipped(channels), weights.shipped(1)):
         if found is not None:
-            return network_of(str(found))
+            return found
     raise FileError("nlm was installed without weights for nlnet; install it again")
 
 

@@ -7,6 +7,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,39 +51,19 @@ def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, A
         If it is missing, no such file, damaged, from a newer nlm, or not of the shapes that its
         own configuration asks for.
     """
-    try:
-        with open(path, "rb") as file:
-            if file.read(2) != b"PK":
-                raise ValueError("it is no .npz file")
-            file.seek(0)
-            archive = np.load(file, allow_pickle=False)
-            if "meta" not in archive:
-                raise ValueError("no model card inside")
-            arrays = {name: _joined(archive[name]) for name in archive.files if name != "meta"}
-            meta = json.loads(str(archive["meta"]))
-            if not isinstance(meta, dict):
-                raise ValueError("its model card is none")
-    except FileNotFoundError:
-        raise FileError(f"{path}: does not exist; check the name and the folder") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        detail = " ".join(str(error).split())
-        raise FileError(
-            f"{path}: holds no weights of nlnet or is damaged ({detail}); get a fresh copy, or "
-            "make one with `nlm train`"
-        ) from error
-    version = meta.get("format")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise FileError(
-            f"{path}: has format {version!r}, this nlm reads up to {FORMAT_VERSION}; update nlm"
-        )
+    meta, arrays = _read(path)
     if meta.get("sha256") != digest(arrays):
         raise FileError(f"{path}: does not match its own checksum; get a fresh copy")
-    try:
-        config = ModelConfig.from_dict(meta["model"])
-    except (UsageError, KeyError, TypeError) as error:
-        raise FileError(f"{path}: describes no network that this nlm knows ({error})") from error
+    config = _config(path, meta)
     _check_shapes(path, arrays, config)
     return config, arrays, {**meta.get("card", {}), "sha256": meta["sha256"]}
+
+
+@cache
+def config_of(path: Path) -> ModelConfig:
+    """What the network is made of whose weights come with nlm: read without them, once."""
+    meta, _ = _read(path, arrays=False)
+    return _config(path, meta)
 
 
 def save(
@@ -147,7 +128,46 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     return total.hexdigest()
 
 
+def _read(path: str | os.PathLike[str], arrays: bool = True) -> tuple[dict[str, Any], Arrays]:
+    """The card of a file that this nlm can read, and its arrays if they are wanted."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(2) != b"PK":
+                raise ValueError("it is no .npz file")
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
+            if "meta" not in archive:
+                raise ValueError("no model card inside")
+            names = [name for name in archive.files if name != "meta"] if arrays else []
+            found = {name: _joined(archive[name]) for name in names}
+            meta = json.loads(str(archive["meta"]))
+            if not isinstance(meta, dict):
+                raise ValueError("its model card is none")
+    except FileNotFoundError:
+        raise FileError(f"{path}: does not exist; check the name and the folder") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        detail = " ".join(str(error).split())
+        raise FileError(
+            f"{path}: holds no weights of nlnet or is damaged ({detail}); get a fresh copy, or "
+            "make one with `nlm train`"
+        ) from error
+    version = meta.get("format")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise FileError(
+            f"{path}: has format {version!r}, this nlm reads up to {FORMAT_VERSION}; update nlm"
+        )
+    return meta, found
+
+
+def _config(path: str | os.PathLike[str], meta: dict[str, Any]) -> ModelConfig:
+    try:
+        return ModelConfig.from_dict(meta["model"])
+    except (UsageError, KeyError, TypeError) as error:
+        raise FileError(f"{path}: describes no network that this nlm knows ({error})") from error
+
+
 def _rounded(kernel: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    """To multiples of about a `FINENESS`-th of its root mean square."""
     size = float(np.sqrt(np.square(kernel).mean()))
     unit = np.float32(2.0 ** round(math.log2(size / FINENESS)) if size else 1)
     rounded: NDArray[np.float16] = (np.rint(kernel / unit) * unit).astype("<f2")
