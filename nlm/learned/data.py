@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from nlm.errors import FileError, NlmError, UsageError
-from nlm.inputs import finite
+from nlm.frames import fill_invalid, to_float
 from nlm.io import FORMATS, open_reader
 from nlm.learned.monitor import Tell
 
@@ -70,7 +70,7 @@ def read_picture(path: Path, channels: int) -> np.ndarray:
     """Read the first frame of a file as uint8 (Y, X, C), large ones reduced."""
     with open_reader(path) as reader:
         frame = next(iter(reader))
-        pixels = finite(frame.planes[0], reader.info)
+        pixels, _ = fill_invalid(to_float(frame.planes[0], reader.info))
     found = pixels.shape[2]
     if found not in (1, 3):
         raise FileError(f"{path}: {found} channels are neither gray nor RGB")
