@@ -126,7 +126,7 @@ def apply(
     """
     if noise.sigma < SMALLEST_SIGMA:
         return pixels
-    backend = backends.suited(backend, params)
+    backend = backends.suited(backend, chosen, params, volume)
     even, halo = noise.stabiliser, params.halo
     if volume and chosen.volume is not None:
         halo = halo and (halo[1], halo[1], halo[1])

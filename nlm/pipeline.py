@@ -215,6 +215,8 @@ class _Work:
     def _place(self, done: int, of: int | None) -> backends.Backend:
         steps = _Steps(self.progress, done, of)
         place = backends.choose(self.settings.backend, self.settings.threads, steps)
+        volume = self.settings.stack == "volume"
+        place = backends.suited(place, self.chosen, self.params, volume)
         self.result.backend = place.name
         return place
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 
 import nlm
 from nlm import arrays, backends, registry
@@ -17,6 +18,7 @@ from nlm.learned import spacetime
 from nlm.learned.config import ModelConfig
 from nlm.learned.model import NlNet
 from nlm.noise import Plan
+from nlm.settings import Settings
 from tests import compiled_ahead, naive
 from tests.conftest import checkers, noisy
 from tests.cuda.host import HostDevice
@@ -414,6 +416,21 @@ class TestWithoutACard:
         machine(Driver())
         assert backends.choose("auto").name == backends.choose("gpu").name == "gpu"
         assert backends.choose("cpu").name == "cpu"
+
+    @pytest.mark.parametrize(
+        "settings",
+        [Settings(method="tv"), Settings(preset="best"), Settings(stack="volume")],
+        ids=["reference", "groups", "volume"],
+    )
+    def test_what_runs_on_the_cpu_is_said_to(self, machine, tmp_path, settings):
+        machine(Driver())
+        tifffile.imwrite(
+            tmp_path / "a.tif", np.full((4, 20, 20), 900, np.uint16), photometric="minisblack"
+        )
+        result = nlm.denoise_file(
+            tmp_path / "a.tif", tmp_path / "b.tif", replace(settings, sigma=0.1)
+        )
+        assert (result.status, result.backend) == ("ok", "cpu")
 
     def test_why_there_is_none_is_told_once_with_v(self, machine, caplog):
         machine(None)

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nlm.errors import UsageError
+
+if TYPE_CHECKING:
+    from nlm.registry import Filter
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +123,12 @@ def tell_not_written(what: str) -> None:
     log.info("not written for the GPU, on the CPU: %s", what)
 
 
-def suited(backend: Backend, params: Any) -> Backend:
-    """The backend, or the CPU if a filter's parameters ask for what the GPU has no kernels for."""
+def suited(backend: Backend, chosen: "Filter", params: Any, volume: bool = False) -> Backend:
+    """The backend, or the CPU if the GPU has no kernels for what a filter is asked to do."""
+    if chosen.reference:
+        return replace(backend, name="cpu", half=False)
+    if volume:
+        return backend.cpu_for("volumes")
     if getattr(params, "refine", False):  # groups change with a pilot's last bit
         return backend.cpu_for("groups of patches (refine)")
     return backend

@@ -79,7 +79,7 @@ def _of_picture(info: Info, settings: Settings, params: Params) -> float:
 def _of_tiles(info: Info, settings: Settings, params: Params) -> float:
     """What filtering the largest tile takes."""
     chosen = registry.get(settings.method)
-    place = suited(choose(settings.backend), params)
+    place = suited(choose(settings.backend), chosen, params)
     side, halo = settings.tile or place.tile(chosen.tile), params.halo
     rows, columns = info.height, info.width
     if side is not None and halo is not None:

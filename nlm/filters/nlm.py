@@ -213,7 +213,7 @@ def apply_volume(
         patch=params.patch_size or 3,
         radius=params.search_radius or RADIUS_OF_VOLUMES,
         aggregate=params.aggregate,
-        for_each=backend.cpu_for("volumes").for_each,
+        for_each=backend.for_each,
     )
     return denoised
 

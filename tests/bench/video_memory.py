@@ -62,10 +62,10 @@ def make(path: Path, columns: int, rows: int, count: int) -> None:
         stream.width, stream.height, stream.pix_fmt = columns, rows, "yuv420p"
         for number in range(count):
             frame = av.VideoFrame(columns, rows, "yuv420p")
-            for index, plane in enumerate(frame.planes):
+            for plane in frame.planes:
                 lines = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
                 start = number % columns
-                lines[:, : plane.width] = wide[:, start : start + columns] if not index else 128
+                lines[:, : plane.width] = wide[: plane.height, start : start + plane.width]
             frame.pts = number
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
