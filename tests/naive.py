@@ -202,17 +202,22 @@ def collaborate(
 def _wiener(values: np.ndarray, told: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows are patches; the noise is 1."""
     count, pixels = values.shape
-    covariance = np.cov(told.T, bias=True)
+    covariance = _less_singular(np.atleast_2d(np.cov(told.T, bias=True)))
     gain = np.eye(pixels) - np.linalg.inv(covariance + share * np.eye(pixels))
     mean = values.mean(axis=0)
     weight = 1 / ((gain**2).sum() / pixels + 1 / count)
     return mean + (values - mean) @ gain, np.full(count, weight)
 
 
+def _less_singular(matrix: np.ndarray) -> np.ndarray:
+    """With a diagonal that is larger by 2^-17 of itself."""
+    return matrix + np.diag(np.diag(matrix)) / 2**17
+
+
 def _ridge(values: np.ndarray, told: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     count, pixels = values.shape
     mean = told.mean() - 10
-    gram = (told - mean) @ (told - mean).T
+    gram = _less_singular((told - mean) @ (told - mean).T)
     gain = np.eye(count) - pixels * np.linalg.inv(gram + share * pixels * np.eye(count))
     mean = values.mean() - 10
     weights = 1 / np.clip((gain**2).sum(axis=1), 1 / count, 1)

@@ -49,6 +49,23 @@ def test_told_by_the_noisy_patches_themselves(channels):
     assert np.abs(fast - slow).max() < 1e-3
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@settings(max_examples=4, deadline=None)
+@given(
+    block=st.integers(2, 5),
+    log_sigma=st.floats(-4.5, -2),
+    seed=st.integers(0, 99),
+)
+def test_black_and_white_without_noise_comes_back(channels, block, log_sigma, seed):
+    """Where patches are equal, what they say of each other has no inverse."""
+    dots = np.random.default_rng(seed).random((20, 25)) > 0.5
+    picture = dots.repeat(block, 0).repeat(block, 1).astype(np.float32)
+    picture = np.repeat(picture[..., None], channels, 2)
+    sigma = 10.0**log_sigma
+    result = nlm.denoise(picture, sigma, channel_axis=-1, preset="best", backend="cpu")
+    assert np.abs(result - picture).max() < sigma / 2
+
+
 @pytest.mark.parametrize(("by_pixels", "members", "matched"), [(True, 20, 1), (False, 12, 3)])
 def test_members_are_the_nearest(by_pixels, members, matched):
     """But for some that are hardly farther."""

@@ -26,6 +26,9 @@ BLOCK = 4
 """Rows and columns of a product of matrices that are computed together."""
 KEPT = 10.0
 """Rows of patches keep this mean, in units of sigma: large enough that their average passes."""
+ROUNDING = 2.0**-17
+"""By such a share the diagonal of G is larger: where patches without noise are equal, rounding
+would leave G + r I without an inverse."""
 HALVINGS = 12
 """Steps in which the distance of the last member is found."""
 
@@ -46,6 +49,7 @@ def collaborate(
     ZERO, ONE = np.float32(0), np.float32(1)
     OFFSET = np.float32(KEPT)
     LEAST, NEAR = np.float32(1e-30), np.float32(1e-6)
+    ROUNDED = np.float32(1 + ROUNDING)
     SUMS = BLOCK * BLOCK
 
     inline = njit(error_model="numpy")
@@ -321,7 +325,8 @@ def collaborate(
                     gram(group, matrix, padded, columns, splat(share))
                     for i in range(padded):
                         k = i * padded + i
-                        store(matrix, k, load(matrix, k) + splat(ridge if i < size else ONE))
+                        power = load(matrix, k) * splat(ROUNDED)
+                        store(matrix, k, power + splat(ridge if i < size else ONE))
                     invert(matrix, factor, padded)
                     complement(matrix, padded, splat(noise))
                     certainty(matrix, weights, size, padded, members, alive)
