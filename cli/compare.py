@@ -61,7 +61,7 @@ Examples:
 @options.noise_options
 @options.place_options
 @click.option(
-    "--max-pixels", type=options.Number(int), default=options.MAX_PIXELS, show_default=True,
+    "--max-pixels", type=click.IntRange(1), default=options.MAX_PIXELS, show_default=True,
     help="Refuse pictures with more pixels.",
 )  # fmt: skip
 @click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")

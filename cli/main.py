@@ -1,5 +1,6 @@
 """The command `nlm`: its subcommands load when they are used."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -79,5 +80,11 @@ def main() -> None:
         status = 1
     except BrokenPipeError:
         sys.stderr.close()
+        status = 1
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        click.echo(f"nlm: standard output cannot be written ({error.strerror})", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what waits goes nowhere
         status = 1
     sys.exit(status)

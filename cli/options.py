@@ -145,7 +145,7 @@ def output_options(command: Command) -> Command:
     """How outputs are written."""
     for decorate in (
         click.option(
-            "--max-pixels", type=Number(int), default=MAX_PIXELS, show_default=True,
+            "--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True,
             help="Refuse pictures with more pixels.",
         ),
         click.option("--lossless", is_flag=True, help="Store without loss where the format can."),

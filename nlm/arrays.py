@@ -124,7 +124,7 @@ def apply(
 
     A volume's T is the third axis of space.
     """
-    if noise.sigma < SMALLEST_SIGMA:
+    if negligible(noise.sigma, pixels):
         return pixels
     backend = backends.suited(backend, chosen, params, volume)
     even, halo = noise.stabiliser, params.halo
@@ -137,7 +137,7 @@ def apply(
         place: backends.Backend, part: NDArray[np.float32], sigma: float
     ) -> NDArray[np.float32]:
         values = part[..., :channels]
-        if sigma < SMALLEST_SIGMA:
+        if negligible(sigma, values):
             return values
         if volume and chosen.volume is not None:
             return chosen.volume.apply(values, sigma, params, place)
@@ -167,6 +167,13 @@ def apply(
         None if cpu is None else partial(by_tiles_on, cpu, tile or chosen.tile),
     )
     return even.inverse(filtered) if even else filtered
+
+
+def negligible(sigma: float, pixels: NDArray[np.float32]) -> bool:
+    """Whether noise is none, beside the pixels or, where these are larger, beside full scale."""
+    if sigma >= SMALLEST_SIGMA:
+        return False
+    return bool(sigma <= SMALLEST_SIGMA * np.abs(pixels).max(initial=0))
 
 
 def warm_up() -> list[str]:

@@ -124,7 +124,7 @@ def to_stored(
     if alpha is not None:
         hidden = alpha == 0
         result[hidden] = stored[hidden]
-    return result
+    return result.astype(stored.dtype, copy=False)  # in its byte order
 
 
 def fill_holes(picture: Float32, holes: Mask) -> Float32:

@@ -170,17 +170,18 @@ class _Work:
     progress: Callable[[float], None] | None
 
     def pages(self, guided: Iterator[registry.Guide | None], known: Iterator[Plan | None]) -> None:
-        """Every page by itself, with the first one's noise."""
-        noise, count = None, 0
-        for frame, guide, own in zip(self.reader, guided, known, strict=False):
-            noise = own or noise or plan_noise(frame, self.info, self.settings)
-            place = self._place(count, self.info.frames)
+        """Every page by itself; what is told of the noise is that of the median page."""
+        seen: list[Plan] = []
+        for frame, guide, known_plan in zip(self.reader, guided, known, strict=False):
+            noise = known_plan or plan_noise(frame, self.info, self.settings)
+            place = self._place(len(seen), self.info.frames)
             how = (self.info, self.chosen, self.params, noise, place, self.settings.tile, guide)
             self.writer.write(denoise_frame(frame, *how))
-            count += 1
-        self.result.frames = count
-        if noise is not None:
-            self._tell(noise.sigma, noise.sigma_channels)
+            seen.append(noise)
+        self.result.frames = len(seen)
+        if seen:
+            middle = sorted(seen, key=lambda noise: noise.sigma)[len(seen) // 2]
+            self._tell(middle.sigma, middle.sigma_channels)
 
     def volume(self, known: Iterator[Plan | None]) -> None:
         """All pages together, as slices."""
@@ -269,6 +270,8 @@ class _Steps:
 def default_output(src: str | os.PathLike[str], word: str = "denoised") -> Path:
     """``photo.png`` -> ``photo_denoised.png`` beside it."""
     path = Path(src)
+    if not path.name:  # a folder, as whoever opens it will say
+        return path / word
     return path.with_name(f"{path.stem}_{word}{path.suffix}")
 
 

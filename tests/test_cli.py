@@ -130,6 +130,30 @@ class TestTrouble:
         self.one_line(run_nlm("denoise", picture, *arguments, check=2), *words)
         assert not picture.with_name("photo_denoised.png").exists()
 
+    @pytest.mark.parametrize("number", ["0", "-1", "x"])
+    def test_limits_of_pixels_are_positive(self, run_nlm, picture, number):
+        done = run_nlm("denoise", picture, "--max-pixels", number, check=2)
+        assert b"--max-pixels" in done.stderr
+
+    @pytest.mark.parametrize("folder", [".", "/"])
+    def test_a_folder_without_a_name(self, run_nlm, folder):
+        self.one_line(run_nlm("denoise", folder, check=1), f"{folder}: is a folder", "nlm batch")
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+    @pytest.mark.parametrize(
+        "arguments", [["methods"], ["estimate", "photo.png"], ["denoise", "-n", "photo.png"]]
+    )
+    def test_standard_output_on_a_full_disk(self, picture, arguments):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", MAIN, *arguments],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                cwd=picture.parent,
+            )
+        assert done.returncode == 1
+        self.one_line(done, "standard output", "No space")
+
     def test_unknown_command_and_option_exit_2(self, run_nlm):
         assert b"denoise" in run_nlm("denoize", check=2).stderr
         assert b"--sigmas" in run_nlm("denoise", "a.png", "--sigmas", "3", check=2).stderr

@@ -81,6 +81,12 @@ def test_wide_samples_keep_what_float32_cannot_hold(dtype: str) -> None:
     np.testing.assert_allclose(difference, float(step) * scale, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["u2", "u4", "i8", "f4", "f8"])
+def test_byte_order_stays(kind: str) -> None:
+    stored = np.arange(24).reshape(2, 4, 3).astype(">" + kind)
+    assert to_stored(to_float(stored) * 2, stored).dtype == stored.dtype
+
+
 def test_values_outside_the_range_are_kept_in_floats() -> None:
     stored = np.array([[[-3.5], [1e5], [7.25]]], "f4")
     np.testing.assert_array_equal(to_float(stored), stored)

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import nlm
+from nlm import registry
+from nlm.backends import Backend
 from nlm.backends.cpu_layers import Convolution, FeatureMap, convolve
 from nlm.backends.threads import for_each
 from nlm.errors import FileError
@@ -18,7 +21,7 @@ from nlm.learned.config import ModelConfig
 from nlm.learned.model import NlNet, network_for
 from nlm.tiling import by_tiles
 from tests import naive
-from tests.conftest import checkers, noisy
+from tests.conftest import ROOT, checkers, noisy
 from tests.networks import random_weights
 
 SMALL = ModelConfig(widths=(20, 24), blocks=(1, 1), blocks_up=(1,), nonlocal_radius=(0, 0))
@@ -199,6 +202,30 @@ class TestTurns:
         best = nlm.denoise(image, 0.1, method="nlnet", preset="best")
         assert np.array_equal(best, nlm.denoise(image, 0.1, method="nlnet", turns=8))
         assert not np.array_equal(best, nlm.denoise(image, 0.1, method="nlnet"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("level", [0.02, 0.1, 0.3, 0.5])
+def test_faint_noise_does_not_become_more(channels, level):
+    with Image.open(
+        ROOT / "sample_images" / ("chelsea.png" if channels > 1 else "camera.png")
+    ) as one:
+        clean = np.asarray(one, np.float32).reshape(one.height, one.width, channels)[:128, :128]
+    clean, sigma = clean / 255, level / 255
+    image = noisy(clean, sigma)
+    result = nlm.denoise(image, sigma, method="nlnet", channel_axis=-1, backend="cpu")
+    before, after = (np.sqrt(np.mean((one - clean) ** 2)) for one in (image, result))
+    assert after < 1.005 * before
+
+
+def test_faint_noise_in_clips_does_not_become_more():
+    with Image.open(ROOT / "sample_images" / "camera.png") as one:
+        clean, sigma = np.asarray(one, np.float32)[:96, :96, None] / 255, 0.05 / 255
+    frames = [(noisy(clean, sigma, seed),) for seed in range(3)]
+    params = registry.parameters("nlnet", None, {"blend": 0}, clip=True)
+    results = registry.get("nlnet").stream(frames, (sigma,), params, Backend())
+    for (before,), (after,) in zip(frames, results, strict=True):
+        assert np.std(after - clean) < 1.005 * np.std(before - clean)
 
 
 def test_threads_do_not_change_the_result():

@@ -75,6 +75,29 @@ def test_file_and_array_agree(tmp_path):
         assert np.array_equal(np.asarray(after), expected)
 
 
+def test_every_page_has_its_own_noise(tmp_path):
+    source, target = tmp_path / "a.tif", tmp_path / "b.tif"
+    scan = (noisy(checkers(60, 70), 0.1).clip(0, 1) * 255).astype(np.uint8)[..., 0]
+    with tifffile.TiffWriter(source) as tiff:
+        for page in (np.full((50, 40), 255, np.uint8), scan):
+            tiff.write(page, photometric="minisblack")
+    result = nlm.denoise_file(source, target)
+    with tifffile.TiffFile(target) as tiff:
+        blank, page = (one.asarray() for one in tiff.pages)
+    assert (blank == 255).all()
+    assert page.std() < scan.std()
+    assert result.sigma == pytest.approx(25, rel=0.2)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-12])
+def test_floats_of_any_size_are_denoised(scale):
+    image = noisy(checkers(40, 50), 0.1)[..., 0]
+    how = {"patch_size": 5, "search_radius": 6, "strength": 0.7}
+    small = nlm.denoise(image * np.float32(scale), 0.1 * scale, **how)
+    assert np.abs(small / scale - nlm.denoise(image, 0.1, **how)).max() < 1e-4
+    assert nlm.estimate_sigma(image * np.float32(scale)) > 0
+
+
 def test_nan_and_infinities_in_a_tiff(tmp_path):
     image = noisy(checkers(50, 60), 0.1)[..., 0]
     image[3, 4], image[20, 30], image[21, 30] = np.nan, np.inf, -np.inf

@@ -30,7 +30,10 @@ HELD = 4.5
 MAPS = 4.0
 """Maps of features of four bytes each for four pixels that live at once, smaller ones included."""
 
-
+FAINT = 0.5 / 255
+"""The noise in photographs below which networks do more harm than good."""
+MUCH = 0.9999
+"""A larger share than this is all."""
 ALIGN = SQUARE << (MOST_LEVELS - 1)
 """Of tiles, in pixels: what networks of three levels need for equal rounding errors. The side of
 tiles and the halo of one with four levels are multiples of twice as much anyway."""
@@ -140,10 +143,30 @@ def apply(
     for frame, result in zip(frames, denoised, strict=True):
         for c in range(0, channels, step):
             part = slice(c, c + step)
-            result[..., part] = turns.denoise(
-                network, frame[..., part], params.strength * sigma, params.turns, backend.for_each
-            )
+            noisy, level = frame[..., part], params.strength * sigma
+            found = turns.denoise(network, noisy, level, params.turns, backend.for_each)
+            result[..., part] = trusted(noisy, found, level)
     return denoised
+
+
+def trusted(
+    noisy: "NDArray[np.float32]", denoised: "NDArray[np.float32]", sigma: float
+) -> "NDArray[np.float32]":
+    """As much of what a network does to a picture as is for the better.
+
+    Parameters
+    ----------
+    noisy, denoised : ndarray of float32, shape (Y, X, C)
+    sigma : float
+        Noise level, fraction of full scale.
+
+    Returns
+    -------
+    ndarray of float32, shape (Y, X, C)
+        The network's result itself where the noise is more than 5 / 255.
+    """
+    share = sigma**4 / (sigma**4 + FAINT**4)
+    return denoised if share > MUCH else noisy + share * (denoised - noisy)
 
 
 def in_time(planes: "Planes", params: NlnetParams) -> bool:
@@ -198,7 +221,7 @@ def learned(
     from nlm.learned import spacetime
     from nlm.resuming import as_memory_allows_in_time
 
-    frames = iter(frames)
+    frames, before = tee(frames)
     first = next(frames, None)
     if first is None:
         return
@@ -222,13 +245,18 @@ def learned(
         sources = tee(frames, len(first))
         return zip(*(plane_by_plane(*one, place) for one in enumerate(sources)), strict=True)
 
-    yield from as_memory_allows_in_time(
+    found = as_memory_allows_in_time(
         all_planes,
         chain([first], frames),
         params.temporal_radius,
         in_precision(backend, params),
         fallback(backend, params),
     )
+    for noisy, denoised in zip(before, found, strict=True):
+        yield tuple(
+            result if level <= SMALLEST_SIGMA else trusted(plane, result, level)
+            for plane, result, level in zip(noisy, denoised, levels, strict=True)
+        )
 
 
 def _network(plane: "NDArray[np.float32]", params: NlnetParams) -> "NlNet":
