@@ -522,13 +522,14 @@ class TestTraining:
         with pytest.raises(FileError, match=r"log\.jsonl: cannot be written: the disk is full"):
             train(config_for(folder, tmp_path, steps=2), TINY, str)
 
-    def test_exported_weights_start_a_run_as_well(self, train, folder, tmp_path):
+    @pytest.mark.parametrize("model", [TINY, replace(TINY, nonlocal_radius=(0, 2), widths=(8, 1))])
+    def test_exported_weights_start_a_run_as_well(self, train, folder, tmp_path, model):
         from nlm.learned import checkpoint
         from nlm.learned.pytorch import NlNet
 
-        first = train(config_for(folder, tmp_path / "first"), TINY, str)
+        first = train(config_for(folder, tmp_path / "first"), model, str)
         config = config_for(folder, tmp_path / "second")
-        state = checkpoint.State(NlNet(TINY), NlNet(TINY), [], config, TINY)
+        state = checkpoint.State(NlNet(model), NlNet(model), [], config, model)
         checkpoint.warm_start(state, first.weights, str)
         for name, array in read_weights(first.weights).items():
             assert np.array_equal(state.average.state_dict()[name].numpy(), np.float32(array))

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nlm.errors import FileError, UsageError
@@ -110,7 +111,7 @@ def warm_start(state: State, path: Path, tell: Tell) -> None:
     """
     if path.suffix == ".npz":
         model, arrays, card = load(path)
-        saved = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
+        saved = {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
         state.pixels, state.seconds = card.get("pixels", 0), 3600 * card.get("hours", 0.0)
     else:
         checkpoint = read_checkpoint(path)
