@@ -90,7 +90,7 @@ def command(
     """
     options.tell_details(verbose)
     settings = options.settings_from(chosen)
-    executor = None if dry_run else executor_from(chosen)
+    executor = executor_from(chosen)
 
     from nlm.batch import Folder
     from nlm.batch.report import check_report, write_report

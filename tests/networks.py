@@ -1,6 +1,9 @@
-"""Networks that no one has trained."""
+"""Networks that no one has trained, and disks that hold no more of them."""
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,3 +26,14 @@ def saved(path: Path, config: ModelConfig, arrays: dict[str, np.ndarray]) -> str
     meta = {"format": 1, "model": config.to_dict(), "sha256": weights.digest(arrays)}
     np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
     return str(path)
+
+
+@contextmanager
+def no_larger_files_than(size: int) -> Iterator[None]:
+    """Writing fails beyond so many bytes of a file, as on a disk that becomes full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

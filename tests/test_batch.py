@@ -364,10 +364,11 @@ class TestChoice:
         ],
     )
     def test_wrong_options_exit_2_before_any_work(self, src, dst, words, expected):
-        done = batch(src, dst, *words, check=2)
-        assert expected in done.stderr
-        assert len(done.stderr.splitlines()) <= 3
-        assert not dst.exists()
+        for more in ([], ["-n"]):
+            done = batch(src, dst, *words, *more, check=2)
+            assert expected in done.stderr
+            assert len(done.stderr.splitlines()) <= 3
+            assert not dst.exists()
 
 
 class TestSaid:

@@ -1,5 +1,6 @@
 """The parts of a batch by themselves: globs, names, memory, the gate, reports of size."""
 
+import json
 import os
 import threading
 from dataclasses import replace
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from nlm.batch import capacity, plan
 from nlm.batch.jobs import FileState, Job
-from nlm.batch.manifest import Record, fingerprint
+from nlm.batch.manifest import Manifest, Record, fingerprint
 from nlm.batch.need import PROCESS, THREAD, needed
 from nlm.batch.supervisor import Workers
 from nlm.batch.tree import walk
@@ -255,6 +256,23 @@ class TestRecords:
         assert Record.of_line(line) == record
         for cut in range(len(line) - 1):
             assert Record.of_line(line[:cut]) is None
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"target": ["a"]}, {"source": 3}, {"options": None}, {"read": None}, {"written": 0},
+            {"read": []}, {"over": 0}, {"over": [1]}, {"result": []}, {"files": []},
+            {"files": {"a": 1}},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_lines_of_wrong_types_are_passed_over(self, tmp_path, changes):
+        state = FileState(3, 4, "abc")
+        good = Record("a.png", "b.png", "0", state, state)
+        bad = json.dumps({**json.loads(good.as_line()), **changes}).encode()
+        path = tmp_path / "manifest.jsonl"
+        path.write_bytes(bad + b"\n" + good.as_line() + bad + b"\n" + b"[" * 100_000 + b"\n")
+        assert Manifest(str(path)).records == {"a.png": good}
 
     def test_fingerprint_tells_options_apart(self):
         base = fingerprint(Settings())

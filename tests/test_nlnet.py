@@ -1,6 +1,7 @@
 """The learned filter: its layers, its twin in PyTorch, and its files of weights."""
 
 import json
+import zipfile
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -22,7 +23,7 @@ from nlm.learned.model import NlNet, network_for
 from nlm.tiling import by_tiles
 from tests import naive
 from tests.conftest import ROOT, checkers, noisy
-from tests.networks import random_weights
+from tests.networks import no_larger_files_than, random_weights
 
 SMALL = ModelConfig(widths=(20, 24), blocks=(1, 1), blocks_up=(1,), nonlocal_radius=(0, 0))
 
@@ -287,6 +288,16 @@ class TestWeights:
             weights.save(tmp_path / "a.npz", SMALL, arrays, {})
         assert not list(tmp_path.iterdir())
 
+    def test_what_cannot_be_written_leaves_the_old_file(self, tmp_path):
+        path = tmp_path / "a.npz"
+        weights.save(path, SMALL, random_weights(SMALL), {"steps": 3})
+        with no_larger_files_than(3000), pytest.raises(FileError, match=r"a\.npz: cannot be wri"):
+            weights.save(path, SMALL, random_weights(SMALL, seed=1), {"steps": 4})
+        assert weights.load(path)[2]["steps"] == 3
+        assert list(tmp_path.iterdir()) == [path]
+        with pytest.raises(FileError, match=r"b\.npz: cannot be written: the folder does not"):
+            weights.save(tmp_path / "none" / "b.npz", SMALL, random_weights(SMALL), {})
+
     def test_networks_from_before_there_was_a_leak_have_none(self, tmp_path):
         path = self.save(tmp_path / "old.npz", lambda arrays, meta: meta["model"].pop("leak"))
         assert weights.load(path)[0] == replace(SMALL, leak=0.0)
@@ -306,6 +317,13 @@ class TestWeights:
             (lambda a, m: m["model"].update(channels=2), "channels"),
             (lambda a, m: m["model"].update(widths=[20, 25]), "where the network needs"),
             (lambda a, m: m["model"].update(channels=3), "where the network needs"),
+            (lambda a, m: m.update(format=-1), "format -1"),
+            (lambda a, m: m.update(format=True), "format True"),
+            (lambda a, m: m.update(card=None), "its model card is none"),
+            (lambda a, m: m.update(card=[1]), "its model card is none"),
+            (lambda a, m: m.update(model=[]), "describes no network"),
+            (lambda a, m: m.update(model="abc"), "describes no network"),
+            (lambda a, m: m.pop("model"), "describes no network"),
         ],
     )
     def test_wrong_content(self, tmp_path, change, message):
@@ -313,6 +331,71 @@ class TestWeights:
             weights.load(self.save(tmp_path / "bad.npz", change))
         assert "bad.npz" in str(error.value)
         assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"channels": True}, {"channels": 1.0}, {"estimates": ["a"]}, {"estimates": 8},
+            {"estimates": [float("nan")]}, {"widths": "abc"}, {"widths": 8},
+            {"widths": ["a", "b"]}, {"widths": [8.5, 8]}, {"widths": [-8, 8]}, {"widths": [0, 8]},
+            {"widths": [5000, 8]}, {"blocks": [1, None]}, {"blocks": [10**7, 1]},
+            {"blocks_up": [-1]}, {"nonlocal_radius": [-3, 0]}, {"nonlocal_radius": [0, True]},
+            {"nonlocal_radius": [0, 65]}, {"nonlocal_width": -1}, {"pairwise": ["x"]},
+            {"leak": "x"}, {"leak": None}, {"leak": float("nan")}, {"repeats": 1.5},
+            {"repeats": 10**9}, {"repeats": "a"},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_numbers_that_make_no_network(self, tmp_path, changes):
+        path = self.save(tmp_path / "bad.npz", lambda _, meta: meta["model"].update(changes))
+        (name,) = changes
+        with pytest.raises(FileError, match=rf"bad\.npz: describes no network .*{name}") as error:
+            weights.load(path)
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            (np.float32(np.nan), "holds NaN or numbers beyond 65504"),
+            (np.float32(-np.inf), "holds NaN or numbers beyond 65504"),
+            (np.float64(1e300), "holds NaN or numbers beyond 65504"),
+            (np.str_("0.5"), "is of type <U3, not of floats"),
+            (np.bool_(True), "is of type bool"),
+            (np.complex64(1), "is of type complex64"),
+            (np.int32(1), "is of type int32"),
+            (np.datetime64(1, "s"), "is of type datetime64"),
+        ],
+        ids=repr,
+    )
+    def test_arrays_that_hold_no_weights(self, tmp_path, values, message):
+        def change(arrays, meta):
+            arrays["stem.bias"] = np.full(arrays["stem.bias"].shape, values)
+            meta["sha256"] = weights.digest(arrays)
+
+        path = self.save(tmp_path / "bad.npz", change)
+        with pytest.raises(FileError, match=rf"bad\.npz: stem\.bias {message}"):
+            weights.load(path)
+
+    @pytest.mark.parametrize(("place", "value"), [(8, 1), (10, 99)], ids=["encrypted", "packed"])
+    def test_archives_that_cannot_be_unpacked(self, tmp_path, place, value):
+        content = bytearray(self.save(tmp_path / "bad.npz").read_bytes())
+        start = 0
+        while (start := content.find(b"PK\1\2", start)) >= 0:  # every member, as the end lists it
+            local = int.from_bytes(content[start + 42 : start + 46], "little")
+            content[start + place] = content[local + place - 2] = value
+            start += 4
+        (tmp_path / "bad.npz").write_bytes(content)
+        with pytest.raises(FileError, match=r"bad\.npz: .*damaged") as error:
+            weights.load(tmp_path / "bad.npz")
+        assert "\n" not in str(error.value)
+
+    def test_arrays_larger_than_any_memory(self, tmp_path):
+        path = self.save(tmp_path / "bad.npz")
+        about = {"descr": "<f4", "fortran_order": False, "shape": (10**14,)}
+        with zipfile.ZipFile(path, "a") as archive, archive.open("x.npy", "w") as member:
+            np.lib.format.write_array_header_1_0(member, about)
+        with pytest.raises(FileError, match=r"bad\.npz: .*damaged"):
+            weights.load(path)
 
     def test_truncated_and_flipped(self, tmp_path):
         content = self.save(tmp_path / "good.npz").read_bytes()
@@ -328,10 +411,14 @@ class TestWeights:
         with pytest.raises(FileError, match="damaged"):
             weights.load(tmp_path / "bad.npz")
 
-    @pytest.mark.parametrize("meta", ["[]", "3"])
-    def test_a_card_that_is_none(self, tmp_path, meta):
+    @pytest.mark.parametrize(
+        ("meta", "message"),
+        [("[]", "its model card is none"), ("3", "its model card is none"), ("[" * 10**5, "recur")],
+        ids=["list", "number", "deep"],
+    )
+    def test_a_card_that_is_none(self, tmp_path, meta, message):
         np.savez(tmp_path / "bad.npz", meta=np.array(meta))
-        with pytest.raises(FileError, match="its model card is none"):
+        with pytest.raises(FileError, match=message):
             weights.load(tmp_path / "bad.npz")
 
     def test_missing_file(self, tmp_path):

@@ -1,6 +1,7 @@
 """Training of the learned filter: settings, pictures, schedule, resuming, export, command line."""
 
 import json
+import os
 import re
 import signal
 import time
@@ -20,7 +21,7 @@ from nlm.learned.data import load_pictures, reduced
 from nlm.learned.train_config import TrainConfig, from_settings
 from tests import networks
 from tests.conftest import checkers, noisy
-from tests.networks import random_weights
+from tests.networks import no_larger_files_than, random_weights
 
 TINY = ModelConfig(widths=(16, 16), blocks=(1, 1), blocks_up=(1,), nonlocal_radius=(0, 0))
 SETTINGS = [f"{name}={json.dumps(value)}" for name, value in TINY.to_dict().items()
@@ -88,11 +89,56 @@ class TestSettings:
             ({"sigma_max": 0}, "sigma_max 0"),
             ({"device": "tpu"}, "available: auto, cpu, cuda"),
             ({"seed": -1}, "seed -1"),
+            ({"seed": 10**23 - 1}, "seed 9.* is not allowed; give a whole number from 0 to"),
+            ({"threads": 10**20}, "threads 1"),
+            ({"steps": 1.5}, "steps 1.5 is not allowed; give a whole number from 1 to"),
+            ({"minutes": -1.0}, "minutes -1.0 is not allowed; give a number of at least 0"),
+            ({"minutes": float("nan")}, "minutes nan"),
+            ({"clip": float("nan")}, "clip nan is not allowed; give a number above 0"),
+            ({"clip": -1.0}, "clip -1.0"),
+            ({"motion": float("nan")}, "motion nan"),
+            ({"ema": 2.0}, "ema 2.0 is not allowed; give a number from 0 to 1"),
+            ({"warmup": -5}, "warmup -5"),
+            ({"decay": -5}, "decay -5"),
+            ({"weight_decay": float("nan")}, "weight_decay nan"),
+            ({"downscaled": float("nan")}, "downscaled nan"),
+            ({"clips": -1.0}, "clips -1.0"),
+            ({"ramps": 2.0}, "ramps 2.0"),
+            ({"val_sigmas": (-5,)}, "val_sigmas .* give whole numbers from 0 to 255"),
         ],
     )
     def test_values_that_make_no_sense_are_named(self, changes, message):
         with pytest.raises(UsageError, match=message):
             config_for(Path(), Path(), **changes).check(TINY)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"minutes": 0.5}, {"decay": 0}, {"decay": None}, {"warmup": 0}, {"clip": float("inf")},
+            {"ema": 1}, {"weight_decay": 0.0}, {"motion": 0}, {"val_sigmas": ()},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_values_that_make_sense_are_taken(self, changes):
+        config_for(Path(), Path(), **changes).check(TINY)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"nonlocal_radius": (0, -3)}, r"\(0, -3\) is not allowed; give whole .* from 0 to 64"),
+            ({"nonlocal_width": -1}, "nonlocal_width -1"),
+            ({"widths": (0, 8)}, r"widths \(0, 8\)"),
+            ({"widths": (-8, 8)}, r"widths \(-8, 8\)"),
+            ({"blocks": (-1, 1)}, r"blocks \(-1, 1\)"),
+            ({"blocks_up": (-1,)}, r"blocks_up \(-1,\)"),
+            ({"estimates": (float("nan"),)}, r"estimates \(nan,\)"),
+            ({"leak": 2.0}, "leak 2.0"),
+            ({"repeats": 10**9}, "repeats 1000000000"),
+        ],
+    )
+    def test_networks_that_make_no_sense_are_named(self, changes, message):
+        with pytest.raises(UsageError, match=message):
+            replace(TINY, **changes)
 
 
 class TestPictures:
@@ -134,6 +180,30 @@ class TestPictures:
         ):
             assert any(reason in line for line in told)
         assert all("left out" in line and "\n" not in line for line in told)
+
+    def test_a_picture_may_be_a_pixel_wide(self, tmp_path):
+        for name, size in (("gray", (1, 3000)), ("wide", (3000, 1)), ("tall", (1, 90))):
+            for mode in ("L", "RGB"):
+                Image.new(mode, size, "white").save(tmp_path / f"{name}{mode}.png")
+        told = []
+        for channels in (1, 3):
+            found = load_pictures(tmp_path, channels, 1, told.append)
+            shapes = {(2048, 1, channels), (1, 2048, channels), (90, 1, channels)}
+            assert {p.shape for p in found} == shapes
+            assert {p.shape[2] for p in reduced(found, 1)} == {channels}
+            with pytest.raises(UsageError, match="no usable picture"):
+                load_pictures(tmp_path, channels, 32, told.append)
+        assert all("left out" in line and "\n" not in line for line in told)
+
+    def test_what_is_no_file_is_left_out(self, folder):
+        os.mkfifo(folder / "pipe.png")
+        (folder / "folder.png").mkdir()
+        (folder / "gone.png").symlink_to("nowhere")
+        told = []
+        assert len(load_pictures(folder, 1, 32, told.append)) == 4
+        assert told == [
+            f"{folder / name}.png: is no file; left out" for name in ("folder", "gone", "pipe")
+        ]
 
     def test_folders_without_pictures_are_refused(self, tmp_path):
         (tmp_path / "text.png").write_text("no picture")
@@ -398,13 +468,68 @@ class TestTraining:
         assert (one - two).abs().max() < 1e-6
         assert state.pixels == 8 * 2 * 32**2
 
-    def test_exported_weights_start_a_run_as_well(self, train, folder, tmp_path):
+    @pytest.mark.parametrize("suffix", [".pt", ".npz"])
+    def test_gray_begins_from_colour_without_its_first_layer(self, train, folder, tmp_path, suffix):
+        colour = replace(TINY, channels=3)
+        start = train(config_for(folder, tmp_path / "a", steps=1), colour, str).weights
+        start = start if suffix == ".npz" else start.with_name("last.pt")
+        told = []
+        gray = train(config_for(folder, tmp_path / "b", warm_start=start), TINY, told.append)
+        count = len(TINY.shapes())
+        assert told[0] == f"{start}: {count - 3} of {count} arrays taken"  # nor the last layer's
+        assert gray.step == 8
+
+    def test_a_run_that_goes_on_does_without_its_start(self, train, folder, tmp_path):
+        start = train(config_for(folder, tmp_path / "a", steps=1), TINY, str).weights
+        how = {"warm_start": start}
+        straight = train(config_for(folder, tmp_path / "b", **how), TINY, str)
+        train(config_for(folder, tmp_path / "c", minutes=1e-9, **how), TINY, str)
+        start.unlink()
+        told = []
+        resumed = train(config_for(folder, tmp_path / "c", **how), TINY, told.append)
+        assert "from step 1 to step 8" in told[0]
+        one, two = read_weights(straight.weights), read_weights(resumed.weights)
+        assert all(np.array_equal(one[name], two[name]) for name in one)
+
+    @pytest.mark.parametrize("steps", [5, 8])
+    def test_a_checkpoint_with_all_its_steps_is_exported(self, train, folder, tmp_path, steps):
+        first = train(config_for(folder, tmp_path / "a"), TINY, str)
+        last = tmp_path / "a" / "last.pt"
+        config = config_for(folder, tmp_path / "b", resume=last, steps=steps)
+        for _ in range(2):
+            again = train(config, TINY, str)
+            assert (again.step, weights.load(again.weights)[2]["steps"]) == (8, 8)
+        one, two = read_weights(first.weights), read_weights(again.weights)
+        assert all(np.array_equal(one[name], two[name]) for name in one)
+
+    @pytest.mark.parametrize(("steps", "name"), [(4, "last.pt"), (2, "nlnet.npz")])
+    def test_a_full_disk_leaves_what_was_there(self, train, folder, tmp_path, steps, name):
+        out = tmp_path / "out"
+        train(config_for(folder, out, steps=2), TINY, str)
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        room = len(before["nlnet.npz"]) - 1000  # but for the log
+        with no_larger_files_than(room), pytest.raises(FileError) as error:
+            train(config_for(folder, out, steps=steps), TINY, str)
+        assert re.search(f"{name}: cannot be written: .*; choose another", str(error.value))
+        assert "\n" not in str(error.value)
+        assert {path.name for path in out.iterdir()} == set(before)
+        for kept in ("last.pt", "nlnet.npz"):
+            assert (out / kept).read_bytes() == before[kept]
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device")
+    def test_a_log_that_cannot_be_written_is_named(self, train, folder, tmp_path):
+        (tmp_path / "log.jsonl").symlink_to("/dev/full")
+        with pytest.raises(FileError, match=r"log\.jsonl: cannot be written: the disk is full"):
+            train(config_for(folder, tmp_path, steps=2), TINY, str)
+
+    @pytest.mark.parametrize("model", [TINY, replace(TINY, nonlocal_radius=(0, 2), widths=(8, 1))])
+    def test_exported_weights_start_a_run_as_well(self, train, folder, tmp_path, model):
         from nlm.learned import checkpoint
         from nlm.learned.pytorch import NlNet
 
-        first = train(config_for(folder, tmp_path / "first"), TINY, str)
+        first = train(config_for(folder, tmp_path / "first"), model, str)
         config = config_for(folder, tmp_path / "second")
-        state = checkpoint.State(NlNet(TINY), NlNet(TINY), [], config, TINY)
+        state = checkpoint.State(NlNet(model), NlNet(model), [], config, model)
         checkpoint.warm_start(state, first.weights, str)
         for name, array in read_weights(first.weights).items():
             assert np.array_equal(state.average.state_dict()[name].numpy(), np.float32(array))
@@ -460,6 +585,19 @@ class TestTraining:
         for path, message in ((bad, "is no checkpoint"), (tmp_path / "none.pt", "does not exist")):
             with pytest.raises(FileError, match=message):
                 train(config_for(folder, tmp_path / "b", resume=path), TINY, str)
+
+    @pytest.mark.parametrize("model", [{"nonlocal_radius": [-3, 0]}, {"warp": 3}, []], ids=str)
+    def test_checkpoints_of_no_network_are_named(self, train, folder, tmp_path, model):
+        import torch
+
+        train(config_for(folder, tmp_path / "a", steps=1), TINY, str)
+        path = tmp_path / "a" / "last.pt"
+        saved = torch.load(path, weights_only=True)
+        saved["model"] = {**saved["model"], **model} if model else model
+        torch.save(saved, path)
+        for how in ("resume", "warm_start"):
+            with pytest.raises(FileError, match=r"last\.pt: describes no network"):
+                train(config_for(folder, tmp_path / how, **{how: path}), TINY, str)
 
 
 @pytest.mark.gpu
@@ -534,6 +672,12 @@ class TestCommand:
             ("--data pictures --crop 64", "no usable picture"),
             ("--data pictures --crop 33", "crop 33 is not allowed"),
             ("--data pictures --set warp=1", "no setting 'warp'"),
+            ("--data pictures --set nonlocal_radius=[0,-3,0]", "nonlocal_radius .* not allowed"),
+            ("--data pictures --set widths=[0,8,8]", "widths .* not allowed"),
+            ("--data pictures --set estimates=[NaN]", "estimates .* not allowed"),
+            ("--data pictures --set val_sigmas=[-5]", "val_sigmas .* not allowed"),
+            ("--data pictures --seed 99999999999999999999999", "seed .* not allowed"),
+            ("--data pictures --minutes nan", "minutes nan is not allowed"),
             ("--data pictures -o file", "file: no folder can be made"),
             ("--data pictures --crop 32 --warm-start file", "file: is no checkpoint"),
         ],

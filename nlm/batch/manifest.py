@@ -77,13 +77,21 @@ class Record:
         try:
             values = json.loads(line)
             for name in ("read", "written", "over"):
-                values[name] = values[name] and FileState(**values[name])
+                if name != "over" or values[name] is not None:
+                    values[name] = FileState(**values[name])
             values["files"] = {
                 name: FileState(**state) for name, state in values.get("files", {}).items()
             }
-            return cls(**{spec.name: values[spec.name] for spec in fields(cls)})
-        except (ValueError, TypeError, KeyError, AttributeError):
+            record = cls(**{spec.name: values[spec.name] for spec in fields(cls)})
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+        return record if record._is_sound else None
+
+    @property
+    def _is_sound(self) -> bool:
+        """Whether names are texts and the result is a dict; JSON may say anything."""
+        texts = (self.target, self.source, self.options)
+        return all(isinstance(text, str) for text in texts) and isinstance(self.result, dict)
 
 
 class Manifest:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import io
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nlm.errors import FileError, UsageError
@@ -15,6 +16,7 @@ from nlm.learned.monitor import Tell, now
 from nlm.learned.pytorch import NlNet
 from nlm.learned.train_config import TrainConfig
 from nlm.learned.weights import load, save
+from nlm.learned.writing import write_bytes
 
 CONTENT = {"net", "average", "optimizers", "step", "pixels", "seconds", "model", "train"}
 
@@ -37,21 +39,24 @@ class State:
         self.psnr: dict[str, float] = {}
         self.began = time.monotonic()
 
-    def load(self) -> None:
-        """Continue `out/last.pt`, else `config.resume`, else start afresh.
+    @property
+    def path(self) -> Path:
+        """Where it is saved."""
+        return self.config.out / "last.pt"
+
+    def load(self) -> bool:
+        """Continue `out/last.pt`, else `config.resume`; False if there is neither.
 
         Optimizers get their memory back; their settings are those of this run.
         """
-        own = self.config.out / "last.pt"
-        path = own if own.exists() else self.config.resume
+        path = self.path if self.path.exists() else self.config.resume
         if path is None:
-            return
+            return False
         saved = read_checkpoint(path)
-        model = ModelConfig.from_dict(saved["model"])
-        if model != self.model:
+        if saved["model"] != self.model:
             raise UsageError(
-                f"{path} holds another network, {model.to_dict()}; give another folder of output, "
-                "or its settings"
+                f"{path} holds another network, {saved['model'].to_dict()}; give another folder "
+                "of output, or its settings"
             )
         self.net.load_state_dict(saved["net"])
         self.average.load_state_dict(saved["average"])
@@ -60,6 +65,7 @@ class State:
         self.step, self.pixels = saved["step"], saved["pixels"]
         self.psnr = saved.get("psnr", {}) if self.config.val else {}
         self.seconds = saved["seconds"]
+        return True
 
     def save(self) -> None:
         """Write the checkpoint beside the old one and put it in its place at once."""
@@ -75,19 +81,22 @@ class State:
             "model": self.model.to_dict(),
             "train": self.config.to_dict(),
         }
-        path = self.config.out / "last.pt"
-        torch.save(saved, path.with_suffix(".new"))
-        os.replace(path.with_suffix(".new"), path)
+        file = io.BytesIO()
+        torch.save(saved, file)
+        write_bytes(self.path, file.getbuffer())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `State.save` wrote; nothing in the file is executed."""
+    """Read what `State.save` wrote, with a ModelConfig; nothing in the file is executed."""
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if missing := CONTENT - set(saved):
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        saved["model"] = ModelConfig.from_dict(saved["model"])
     except FileNotFoundError:
         raise FileError(f"{path}: does not exist; give a last.pt of nlm train") from None
+    except UsageError as error:
+        raise FileError(f"{path}: describes no network that this nlm knows ({error})") from error
     except Exception as error:  # PyTorch's reader raises whatever it comes across
         raise FileError(f"{path}: is no checkpoint; give a last.pt of nlm train") from error
     return saved
@@ -98,19 +107,19 @@ def warm_start(state: State, path: Path, tell: Tell) -> None:
 
     The pixels that it has seen and its time count as this run's own. New input channels of the
     first convolution start at zero. They stand between the noisy picture's channels and sigma,
-    which stays last.
+    which stays last. One of fewer input channels keeps its start.
     """
     if path.suffix == ".npz":
         model, arrays, card = load(path)
-        saved = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
+        saved = {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
         state.pixels, state.seconds = card.get("pixels", 0), 3600 * card.get("hours", 0.0)
     else:
         checkpoint = read_checkpoint(path)
-        model, saved = ModelConfig.from_dict(checkpoint["model"]), checkpoint["average"]
+        model, saved = checkpoint["model"], checkpoint["average"]
         state.pixels, state.seconds = checkpoint["pixels"], checkpoint["seconds"]
     own = state.net.state_dict()
     old, new = saved["stem.weight"], own["stem.weight"]
-    if old.shape != new.shape and old.shape[0] == new.shape[0]:
+    if old.shape[0] == new.shape[0] and old.shape[1] < new.shape[1]:
         wider = torch.zeros_like(new)
         wider[:, : old.shape[1] - 1] = old[:, :-1]
         wider[:, -1] = old[:, -1]
@@ -146,5 +155,5 @@ def export(checkpoint: Path, path: Path) -> Path:
         "torch": torch.__version__,
     }
     arrays = {name: value.contiguous().numpy() for name, value in saved["average"].items()}
-    save(path, ModelConfig.from_dict(saved["model"]), arrays, card)
+    save(path, saved["model"], arrays, card)
     return path

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from nlm.errors import UsageError
+from nlm.learned.ranges import Range, check_ranges
 
 FORMAT_VERSION = 2
 MOST_LEVELS = 4
@@ -13,6 +15,17 @@ SQUARE = 4
 """Rows and columns of the results that a convolution on the CPU finds together."""
 ESTIMATE_PATCH, ESTIMATE_RADIUS = 5, 6
 """Of the classical filter whose results may be inputs: side of patches, reach of the search."""
+
+RANGES = {
+    "estimates": Range(float, 0.01, 10, many=True),
+    "widths": Range(int, 1, 4096, many=True),
+    "blocks": Range(int, 0, 256, many=True),
+    "blocks_up": Range(int, 0, 256, many=True),
+    "nonlocal_radius": Range(int, 0, 64, many=True),
+    "nonlocal_width": Range(int, 0, 4096),
+    "leak": Range(float, 0, 1),
+    "repeats": Range(int, 1, 64),
+}
 
 
 @dataclass(frozen=True)
@@ -60,9 +73,12 @@ class ModelConfig:
     repeats: int = 1
 
     def __post_init__(self) -> None:
+        check_ranges(self, RANGES)
         levels = len(self.widths)
-        if self.channels not in (1, 3):
-            raise UsageError(f"channels is {self.channels}; 1 (gray) and 3 (colour) are allowed")
+        if type(self.channels) is not int or self.channels not in (1, 3):
+            raise UsageError(
+                f"channels is {reprlib.repr(self.channels)}; 1 (gray) and 3 (colour) are allowed"
+            )
         if levels > MOST_LEVELS:
             raise UsageError(f"{levels} levels of widths; at most {MOST_LEVELS} are allowed")
         if levels < 1 or len(self.blocks) != levels or len(self.nonlocal_radius) != levels:
@@ -70,15 +86,13 @@ class ModelConfig:
         if len(self.blocks_up) != levels - 1:
             raise UsageError("blocks_up needs one entry per level but the last")
         if self.pairwise not in ("distance", "embedded_gaussian"):
-            raise UsageError(f"pairwise is {self.pairwise!r}; distance, embedded_gaussian allowed")
-        if not 0 <= self.leak <= 1:
-            raise UsageError(f"leak is {self.leak:g}; 0 (ReLU) to 1 are allowed")
-        if self.repeats < 1:
-            raise UsageError(f"repeats is {self.repeats}; it must be at least 1")
+            raise UsageError(
+                f"pairwise is {reprlib.repr(self.pairwise)}; distance, embedded_gaussian allowed"
+            )
 
     def inner_width(self, level: int) -> int:
         """Channels of theta, phi and g of a level's non-local block."""
-        return self.nonlocal_width or self.widths[level] // 2
+        return self.nonlocal_width or max(1, self.widths[level] // 2)
 
     @property
     def only_block(self) -> int | None:
@@ -156,9 +170,12 @@ class ModelConfig:
 
         Unknown names are an error.
         """
+        if not isinstance(values, dict):
+            raise UsageError(f"settings are {reprlib.repr(values)}; names and values are wanted")
         known = {f.name for f in fields(cls)}
         if unknown := set(values) - known:
-            raise UsageError(f"unknown network settings {sorted(unknown)}; a newer nlm wrote them")
+            names = reprlib.repr(sorted(unknown))
+            raise UsageError(f"unknown network settings {names}; a newer nlm wrote them")
         settings: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,9 @@ def load_pictures(folder: Path, channels: int, smallest: int, tell: Tell) -> lis
         raise UsageError(f"{folder} is not a folder; give one that holds pictures")
     pictures = []
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+        if not os.path.isfile(path):  # a pipe would be waited for
+            tell(f"{path}: is no file; left out")
+            continue
         try:
             picture = read_picture(path, channels)
         except NlmError as error:
@@ -80,10 +84,15 @@ def read_picture(path: Path, channels: int) -> np.ndarray:
         pixels = np.repeat(pixels, channels, -1)
     picture: np.ndarray = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
     if max(picture.shape) > LARGEST_SIDE:
-        image = Image.fromarray(picture.squeeze())
+        image = as_image(picture)
         image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX)
         picture = np.asarray(image).reshape(image.height, image.width, channels)
     return picture
+
+
+def as_image(picture: np.ndarray) -> Image.Image:
+    """A picture (Y, X, C) as Pillow takes it: gray without an axis of channels."""
+    return Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
 
 
 def reduced(pictures: list[np.ndarray], smallest: int) -> list[np.ndarray]:
@@ -97,7 +106,7 @@ def reduced(pictures: list[np.ndarray], smallest: int) -> list[np.ndarray]:
     """
     copies = []
     for picture in pictures:
-        image = Image.fromarray(picture.squeeze())
+        image = as_image(picture)
         for scale in REDUCED:
             size = round(image.width * scale), round(image.height * scale)
             if min(size) >= smallest:

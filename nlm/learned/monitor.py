@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from nlm.io.output import write_problem
 from nlm.learned.config import ModelConfig
 from nlm.learned.train_config import TrainConfig
 
@@ -32,8 +33,12 @@ class Log:
         self.began = self.since = time.monotonic()
 
     def write(self, **entry: Any) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps({"time": now(), **entry}) + "\n")
+        """Add a line to the log; FileError if that fails."""
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"time": now(), **entry}) + "\n")
+        except OSError as error:
+            raise write_problem(self.path, error) from error
 
     def start(
         self, model: ModelConfig, device: str, pictures: int, held_out: int, size: int

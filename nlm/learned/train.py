@@ -66,9 +66,8 @@ def train(config: TrainConfig, model: ModelConfig, tell: Tell) -> Result:
     average = NlNet(model).to(device)
     average.load_state_dict(net.state_dict())
     state = State(net, average, optimizers_of(net, config), config, model)
-    if config.warm_start:
+    if not state.load() and config.warm_start:
         warm_start(state, config.warm_start, tell)
-    state.load()
     learner = Learner(state, config, device)
     log = Log(config, state.step, tell)
     log.start(model, device.type, len(pictures), len(held_out), count_weights(net))
@@ -89,7 +88,9 @@ def train(config: TrainConfig, model: ModelConfig, tell: Tell) -> Result:
                 state.save()
             if last:
                 break
-    path = export(config.out / "last.pt", config.out / "nlnet.npz")
+    if not state.path.exists():  # the checkpoint of another run had all its steps
+        state.save()
+    path = export(state.path, config.out / "nlnet.npz")
     return Result(path, state.step, state.psnr, stopped=stop.caught)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,8 +11,38 @@ from typing import Any
 
 from nlm.errors import UsageError
 from nlm.learned.config import ModelConfig
+from nlm.learned.ranges import Range, check_ranges
 
 DEVICES = ("auto", "cpu", "cuda")
+COUNT, MAYBE = Range(int, 1, 10**9), Range(int, 0, 10**9)
+RATE, SIZE = Range(float, 0, above=True), Range(float, 0)
+SHARE = Range(float, 0, 1)
+RANGES = {
+    "steps": COUNT,
+    "decay": Range(int, 0, 10**9, optional=True),
+    "warmup": MAYBE,
+    "minutes": SIZE,
+    "batch": Range(int, 1, 10**5),
+    "crop": COUNT,
+    "downscaled": SHARE,
+    "clips": SHARE,
+    "frames": Range(int, 1, 10**4),
+    "reach": MAYBE,
+    "motion": SIZE,
+    "ramps": SHARE,
+    "sigma_max": RATE,
+    "lr": RATE,
+    "lr_rest": RATE,
+    "weight_decay": SIZE,
+    "clip": Range(float, 0, math.inf, above=True),
+    "ema": SHARE,
+    "seed": Range(int, 0, 2**63 - 1),
+    "threads": Range(int, 0, 4096),
+    "val_every": COUNT,
+    "save_every": COUNT,
+    "log_every": COUNT,
+    "val_sigmas": Range(int, 0, 255, many=True),
+}
 
 
 @dataclass(frozen=True)
@@ -33,8 +64,7 @@ class TrainConfig:
         A checkpoint to continue when `out` has none: weights, optimizer, average and step.
     warm_start : Path, optional
         A checkpoint or a file of weights, of which the weights alone are taken; new input
-        channels and blocks start as zero. A run that goes on from a checkpoint of its own does
-        without it.
+        channels and blocks start as zero. A run that goes on from a checkpoint does without it.
     steps, warmup : int
         Steps in all, and of the first rise of the learning rate.
     decay : int, optional
@@ -116,22 +146,13 @@ class TrainConfig:
 
     def check(self, model: ModelConfig) -> None:
         """Refuse values that cannot be trained with."""
-        every = ("val_every", "save_every", "log_every")
-        for name in ("steps", "batch", "frames", *every):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} {getattr(self, name)} is not allowed; give 1 or more")
-        if self.crop < 1 or self.crop % model.multiple:
+        check_ranges(self, RANGES)
+        if self.crop % model.multiple:
             raise UsageError(
                 f"crop {self.crop} is not allowed; give a multiple of {model.multiple} pixels"
             )
-        for name in ("sigma_max", "lr", "lr_rest"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UsageError(f"{name} {getattr(self, name):g} is not allowed; give above 0")
         if self.device not in DEVICES:
             raise UsageError(f"unknown device {self.device!r}; available: {', '.join(DEVICES)}")
-        for name in ("seed", "threads", "reach"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} {getattr(self, name)} is not allowed; give 0 or more")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain strings, lists and numbers, for JSON."""

@@ -1,11 +1,11 @@
 """Weights of `nlnet`: where they lie, and what is checked before they are used."""
 
 import hashlib
+import io
 import json
 import math
 import os
-import zipfile
-import zlib
+import reprlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,8 @@ from nlm.learned.config import FORMAT_VERSION, ModelConfig
 
 Arrays = dict[str, NDArray[np.floating[Any]]]
 
+LARGEST = float(np.finfo(np.float16).max)
+"""No network of use has greater numbers."""
 FINENESS = 256
 """Units, about, in the root mean square of a kernel that is stored."""
 
@@ -48,14 +50,15 @@ def load(path: str | os.PathLike[str]) -> tuple[ModelConfig, Arrays, dict[str, A
     Raises
     ------
     FileError
-        If it is missing, no such file, damaged, from a newer nlm, or not of the shapes that its
-        own configuration asks for.
+        If it is missing, no such file, damaged, from a newer nlm, not of the shapes that its own
+        configuration asks for, or holds what no network of use does.
     """
     meta, arrays = _read(path)
     if meta.get("sha256") != digest(arrays):
         raise FileError(f"{path}: does not match its own checksum; get a fresh copy")
     config = _config(path, meta)
     _check_shapes(path, arrays, config)
+    _check_numbers(path, arrays)
     return config, arrays, {**meta.get("card", {}), "sha256": meta["sha256"]}
 
 
@@ -87,13 +90,15 @@ def save(
     Raises
     ------
     FileError
-        If there are numbers among them that no network of use has; nothing is written.
+        If there are numbers among them that no network of use has, or the file cannot be written:
+        what was there before stays.
     """
-    largest = float(np.finfo(np.float16).max)
+    from nlm.learned.writing import write_bytes  # not needed where weights are only read
+
     for name, array in arrays.items():
-        if not np.all(np.abs(array) <= largest):  # nor NaN
+        if not _is_of_use(array):
             raise FileError(
-                f"{path}: not written, {name} holds NaN or numbers beyond {largest:g}: training "
+                f"{path}: not written, {name} holds NaN or numbers beyond {LARGEST:g}: training "
                 "went astray; begin anew with a lower --lr"
             )
     kept = {name: _rounded(a) if a.ndim > 1 else a for name, a in arrays.items()}
@@ -104,7 +109,9 @@ def save(
         "sha256": digest(kept),
     }
     stored = {name: _apart(a) if a.dtype == np.float16 else a for name, a in kept.items()}
-    np.savez_compressed(path, allow_pickle=False, meta=np.array(json.dumps(meta)), **stored)
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, meta=np.array(json.dumps(meta)), **stored)
+    write_bytes(Path(path), file.getbuffer())
 
 
 def describe(path: str | os.PathLike[str]) -> str:
@@ -141,20 +148,21 @@ def _read(path: str | os.PathLike[str], arrays: bool = True) -> tuple[dict[str, 
             names = [name for name in archive.files if name != "meta"] if arrays else []
             found = {name: _joined(archive[name]) for name in names}
             meta = json.loads(str(archive["meta"]))
-            if not isinstance(meta, dict):
+            if not isinstance(meta, dict) or not isinstance(meta.get("card", {}), dict):
                 raise ValueError("its model card is none")
     except FileNotFoundError:
         raise FileError(f"{path}: does not exist; check the name and the folder") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        detail = " ".join(str(error).split())
+    except Exception as error:  # readers of zip, npy and JSON raise whatever they come across
+        detail = " ".join(str(error).split()) or type(error).__name__
         raise FileError(
             f"{path}: holds no weights of nlnet or is damaged ({detail}); get a fresh copy, or "
             "make one with `nlm train`"
         ) from error
     version = meta.get("format")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise FileError(
-            f"{path}: has format {version!r}, this nlm reads up to {FORMAT_VERSION}; update nlm"
+            f"{path}: has format {reprlib.repr(version)}, this nlm reads up to {FORMAT_VERSION}; "
+            "update nlm"
         )
     return meta, found
 
@@ -162,7 +170,7 @@ def _read(path: str | os.PathLike[str], arrays: bool = True) -> tuple[dict[str, 
 def _config(path: str | os.PathLike[str], meta: dict[str, Any]) -> ModelConfig:
     try:
         return ModelConfig.from_dict(meta["model"])
-    except (UsageError, KeyError, TypeError) as error:
+    except (UsageError, KeyError) as error:
         raise FileError(f"{path}: describes no network that this nlm knows ({error})") from error
 
 
@@ -197,3 +205,20 @@ def _check_shapes(path: str | os.PathLike[str], arrays: Arrays, config: ModelCon
             raise FileError(f"{path}: {name} is {found} where the network needs {shape}")
     if unknown := arrays.keys() - expected.keys():
         raise FileError(f"{path}: holds {sorted(unknown)[0]}, which the network has no place for")
+
+
+def _check_numbers(path: str | os.PathLike[str], arrays: Arrays) -> None:
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            raise FileError(
+                f"{path}: {name} is of type {array.dtype}, not of floats; get a fresh copy"
+            )
+        if not _is_of_use(array):
+            raise FileError(
+                f"{path}: {name} holds NaN or numbers beyond {LARGEST:g}; get a fresh copy, or "
+                "make one with `nlm train`"
+            )
+
+
+def _is_of_use(array: NDArray[np.floating[Any]]) -> bool:
+    return bool(np.all(np.abs(array) <= LARGEST))  # NaN is not
