@@ -16,7 +16,15 @@ import nlm
 from nlm.io import Options, Span, open_reader
 from nlm.pipeline import denoise_file
 from nlm.settings import Settings
-from tests.clips import about, frame_of, make_video, packets_of, read_video, texture
+from tests.clips import (
+    about,
+    frame_of,
+    make_video,
+    packets_of,
+    planes_of,
+    read_video,
+    texture,
+)
 from tests.conftest import noisy
 
 OFF = Settings(sigma=0.0)
@@ -155,6 +163,44 @@ def with_cover(path, data):
             if packet.size:
                 packet.stream = copies[packet.stream.index]
                 target.mux(packet)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov", "ts"])
+@pytest.mark.parametrize("bframes", ["0", "1", "3"])
+def test_a_second_video_whose_frames_are_decoded_out_of_order(tmp_path, bframes, suffix):
+    make_video(tmp_path / "a.mp4", count=12)
+    make_video(
+        tmp_path / "b.mp4", clip=noisy(texture(48, 64, 24), 0.02),
+        options={"bf": bframes, "x264-params": "b-adapt=0", "g": "12"},
+    )  # fmt: skip
+    side_by_side(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "both.mkv")
+    result = denoise_file(tmp_path / "both.mkv", tmp_path / f"c.{suffix}", OFF)
+    assert (result.status, result.losses) == ("ok", ())
+    with av.open(str(tmp_path / "both.mkv")) as source, av.open(result.output) as copy:
+        (times, lines), (new_times, new_lines) = (
+            zip(
+                *[(one.pts * one.time_base, planes_of(one)[0]) for one in file.decode(video=1)],
+                strict=True,
+            )
+            for file in (source, copy)
+        )
+        assert copy.streams.video[1].average_rate == 25
+    early = new_times[0] if suffix == "ts" else 0  # which has no time before 0
+    assert [one - early for one in new_times] == list(times)
+    assert np.array_equal(lines, new_lines)
+
+
+def side_by_side(first, second, target):
+    with av.open(str(first)) as one, av.open(str(second)) as two, av.open(str(target), "w") as out:
+        sources = [one, two]
+        copies = [
+            out.add_stream_from_template(file.streams.video[0], opaque=True) for file in sources
+        ]
+        for file, copy in zip(sources, copies, strict=True):
+            for packet in file.demux(video=0):
+                if packet.size:
+                    packet.stream = copy
+                    out.mux(packet)
 
 
 def test_interlaced_video_with_a_time_code(tmp_path):
