@@ -39,6 +39,7 @@ def make_video(
     chapters: bool = False,
     rotation: int | None = None,
     aspect: Fraction | None = None,
+    tag: str | None = None,
     colours: tuple[int, int, int, int] | None = None,
     tags: dict[str, str] | None = None,
     format: str | None = None,
@@ -56,6 +57,8 @@ def make_video(
         video.codec_context.time_base = video.time_base = unit
         video.metadata["language"] = "fra"
         context = video.codec_context
+        if tag:
+            context.codec_tag = tag
         if aspect:
             context.sample_aspect_ratio = aspect
         if colours:

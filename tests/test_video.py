@@ -253,6 +253,33 @@ def retitle(path, title):
                 target.mux(packet)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+@pytest.mark.parametrize(
+    ("source", "before", "after"),
+    [("a.mp4", "hvc1", "hvc1"), ("a.mp4", "hev1", "hev1"), ("a.mkv", None, "hvc1"),
+     ("a.ts", None, "hvc1")],
+)  # fmt: skip
+def test_hevc_is_called_what_players_know(tmp_path, source, before, after, suffix):
+    quiet = {"x265-params": "log-level=error"}
+    make_video(tmp_path / source, codec="libx265", tag=before, options=quiet, count=4)
+    make_video(tmp_path / "h264.mp4", count=4)
+    side_by_side(tmp_path / "h264.mp4", tmp_path / source, tmp_path / "both.mkv")
+    denoise_file(tmp_path / source, tmp_path / f"b.{suffix}", OFF)
+    denoise_file(tmp_path / "both.mkv", tmp_path / f"c.{suffix}", OFF)
+    told = Settings(sigma=0.0, options=Options(codec="hevc"))
+    denoise_file(tmp_path / "h264.mp4", tmp_path / f"d.{suffix}", told)
+    names = [codec_tags(tmp_path / f"{name}.{suffix}") for name in "bcd"]
+    assert names == [[after], ["avc1", "hvc1"], ["hvc1"]]
+    assert len(read_video(tmp_path / f"b.{suffix}")[0]) == 4
+
+
+def codec_tags(path):
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        assert context.extradata  # where players of hvc1 look for the parameters
+        return [one.codec_context.codec_tag for one in container.streams.video]
+
+
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
 def test_variable_frame_rate(tmp_path, suffix):
     unit = Fraction(1, 90000)

@@ -11,6 +11,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from nlm.io.video.containers import name_codec
 from nlm.io.video.movie import Movie, seconds_of
 
 __all__ = ["Passengers", "refused"]
@@ -106,6 +107,8 @@ class Passengers:
         copied = self._output.add_stream_from_template(stream, opaque=True)
         copied.metadata.update(copied_tags(stream))
         copied.disposition = stream.disposition
+        if isinstance(stream, VideoStream):
+            name_codec(copied.codec_context, self._output.format.name, stream.codec_context)
         self._streams[stream.index] = copied
 
     def _attach(self, stream: Stream) -> None:

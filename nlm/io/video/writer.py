@@ -18,7 +18,7 @@ from nlm.errors import FileError
 from nlm.io.base import Frame, Info, Options
 from nlm.io.formats import Format
 from nlm.io.output import Output, PathOrStream, writing
-from nlm.io.video.containers import CONTAINERS
+from nlm.io.video.containers import CONTAINERS, name_codec
 from nlm.io.video.foreign import TICKS, foreign_frame, foreign_layout, rate_of, rearranged
 from nlm.io.video.hdr import hdr_options
 from nlm.io.video.layout import put_planes
@@ -160,6 +160,7 @@ class VideoWriter:
         if self._options.threads:
             context.thread_count = self._options.threads
         _copy_colours(first, context)
+        name_codec(context, self._muxer, movie.stream.codec_context if movie else None)
         if movie is None:
             return stream
         stream.metadata.update(coded_tags(movie.stream))
