@@ -111,6 +111,11 @@ class Movie:
         return self.stream.time_base or 1 / self.rate
 
     @property
+    def aspect(self) -> Fraction | None:
+        """Width of a pixel over its height, where it is known."""
+        return self.stream.sample_aspect_ratio or None
+
+    @property
     def seconds(self) -> Fraction | None:
         """How long the pictures last, by the headers."""
         if self.stream.duration:

@@ -107,7 +107,7 @@ class Passengers:
         copied = self._output.add_stream_from_template(stream, opaque=True)
         copied.metadata.update(copied_tags(stream))
         copied.disposition = stream.disposition
-        if isinstance(stream, VideoStream):
+        if isinstance(stream, VideoStream) and isinstance(copied, VideoStream):
             name_codec(copied.codec_context, self._output.format.name, stream.codec_context)
         self._streams[stream.index] = copied
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from fractions import Fraction
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -18,19 +19,23 @@ from nlm.errors import FileError
 from nlm.io.base import Frame, Info, Options
 from nlm.io.formats import Format
 from nlm.io.output import Output, PathOrStream, writing
+from nlm.io.video import avi, matroska
 from nlm.io.video.containers import CONTAINERS, name_codec
 from nlm.io.video.foreign import TICKS, foreign_frame, foreign_layout, rate_of, rearranged
 from nlm.io.video.hdr import hdr_options
 from nlm.io.video.layout import put_planes
-from nlm.io.video.matroska import HOLD, set_display_size
 from nlm.io.video.movie import Movie
 from nlm.io.video.passengers import Passengers, coded_tags, file_tags, needs_free_tags, refused
 from nlm.io.video.planning import plan
+from nlm.io.video.shape import HOLD, ShapedPipe, Shaper, shape_file
 
 __all__ = ["VideoWriter"]
 
 COUNTING = {"mpeg4", "mpeg2video", "mpeg1video"}
 """Encoders whose unit of time is the frame: they are given numbers, time stamps come afterwards."""
+
+SHAPERS = {"matroska": matroska.shaped, "webm": matroska.shaped, "avi": avi.shaped}
+"""By libav's name of a muxer that takes the shape of pixels from a place PyAV cannot reach."""
 
 
 class VideoWriter:
@@ -63,7 +68,7 @@ class VideoWriter:
         self._passengers: Passengers | None = None
         self._stamps: deque[int] = deque()
         self._stamp, self._clock = -1, 0.0
-        self._aspect: Fraction | None = None
+        self._shaper = self._find_shaper()
         self._written = 0
         if self._output.path is None and not self._box.pours:
             self._output.discard()
@@ -111,7 +116,7 @@ class VideoWriter:
         path = self._output.path
         os.environ.setdefault("SVT_LOG", "1")  # errors only
         container = av.open(
-            f"file:{path}" if path else self._output.file,
+            f"file:{path}" if path else self._pipe(),
             "w",
             format=self._muxer,
             container_options=self._container_options(),
@@ -128,6 +133,17 @@ class VideoWriter:
                 self._passengers.add(stream)
         container.set_chapters(_chapters(self._movie))
         return container
+
+    def _find_shaper(self) -> Shaper | None:
+        aspect = self._movie.aspect if self._movie else None
+        if aspect in (None, 1) or self._muxer not in SHAPERS:
+            return None
+        size = (self._info.width, self._info.height)
+        return partial(SHAPERS[self._muxer], size=size, aspect=aspect)
+
+    def _pipe(self) -> BinaryIO | ShapedPipe:
+        file = self._output.file
+        return ShapedPipe(file, self._shaper) if self._shaper else file
 
     def _container_options(self) -> dict[str, str]:
         if self._muxer == "yuv4mpegpipe":
@@ -165,11 +181,9 @@ class VideoWriter:
             return stream
         stream.metadata.update(coded_tags(movie.stream))
         stream.disposition = movie.stream.disposition
-        aspect = movie.stream.sample_aspect_ratio
-        if aspect:
-            context.sample_aspect_ratio = aspect
-        if aspect not in (None, 0, 1) and self._muxer in ("matroska", "webm"):
-            self._aspect = aspect
+        if movie.aspect:
+            context.sample_aspect_ratio = movie.aspect
+        if self._shaper:
             stream.metadata["title"] = stream.metadata.get("title", "") + HOLD
         context.field_order = movie.stream.codec_context.field_order
         if first.interlaced_frame:
@@ -209,9 +223,8 @@ class VideoWriter:
             if self._passengers:
                 self._passengers.write(None)
             self._container.close()
-            if self._aspect and self._output.path:
-                size = (self._info.width, self._info.height)
-                set_display_size(self._output.path, size, self._aspect)
+            if self._shaper and self._output.path:
+                shape_file(self._output.path, self._shaper)
         self._output.commit()
 
     def discard(self) -> None:
