@@ -221,22 +221,56 @@ def test_interlaced_video_with_a_time_code(tmp_path):
             assert [one.type for one in container.streams] == ["video", "data"]
 
 
-@pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(8, 9)])
-@pytest.mark.parametrize("title", [None, "The pictures"])
-@pytest.mark.parametrize("codec", ["ffv1", "libvpx-vp9"])
-def test_shape_of_pixels_where_only_matroska_holds_it(tmp_path, codec, title, aspect):
-    make_video(tmp_path / "a.mp4", aspect=aspect, size=(72, 48), audio="aac", count=3)
+@pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(8, 9), Fraction(16, 15)])
+@pytest.mark.parametrize("title", [None, "The pictures", "Odd"])
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [("mkv", "ffv1"), ("mkv", "libvpx-vp9"), ("avi", "ffv1"), ("avi", "mpeg2video"),
+     ("mkv", "mpeg2video"), ("webm", "libvpx-vp9")],
+)  # fmt: skip
+def test_shape_of_pixels_where_only_the_container_holds_it(tmp_path, suffix, codec, title, aspect):
+    sound = "aac" if suffix == "mkv" else None
+    make_video(tmp_path / "a.mp4", aspect=aspect, size=(72, 48), audio=sound, count=3)
     if title:
         retitle(tmp_path / "a.mp4", title)
     told = Settings(sigma=0.0, options=Options(codec=codec))
-    denoise_file(tmp_path / "a.mp4", tmp_path / "b.mkv", told)
-    denoise_file(tmp_path / "b.mkv", tmp_path / "c.mkv", told)
-    for name in ("b.mkv", "c.mkv"):
-        seen = about(tmp_path / name)
+    first, second = (tmp_path / f"{name}.{suffix}" for name in "bc")
+    for source, target in ((tmp_path / "a.mp4", first), (first, second)):
+        assert denoise_file(source, target, told).losses == ()
+        seen = about(target)
         assert seen["aspect"] == aspect
         assert seen["streams"][0][3].get("title") == title
-        assert len(read_video(tmp_path / name)[0]) == 3
-        assert len(packets_of(tmp_path / name, "audio")) > 3
+        assert len(read_video(target)[0]) == 3
+        assert len(packets_of(target, "audio")) > 3 or not sound
+
+
+@pytest.mark.parametrize("aspect", [None, Fraction(16, 15)])
+@pytest.mark.parametrize(("format", "codec"), [("mkv", "ffv1"), ("webm", "vp9"), ("mp4", "h264")])
+def test_shape_of_pixels_through_a_pipe(tmp_path, format, codec, aspect):
+    make_video(tmp_path / "a.mkv", aspect=aspect, audio="libopus", font=True, count=30)
+    pipe = io.BytesIO()
+    pipe.name = "pipe"
+    told = Settings(sigma=0.0, options=Options(codec=codec), format=format)
+    denoise_file(tmp_path / "a.mkv", pipe, told)
+    (tmp_path / "b").write_bytes(pipe.getvalue())
+    after = about(tmp_path / "b")
+    assert (after["aspect"] or 1) == (aspect or 1)
+    assert "title" not in after["streams"][0][3]
+    assert len(read_video(tmp_path / "b")[0]) == 30
+    assert len(packets_of(tmp_path / "b", "audio")) == len(packets_of(tmp_path / "a.mkv", "audio"))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "told"),
+    [("b.mpg", (72, 48), True), ("b.ts", (72, 48), True), ("b.mpg", (80, 64), False),
+     ("b.mkv", (72, 48), False)],
+)  # fmt: skip
+def test_shapes_of_pixels_that_mpeg2_does_not_know_are_told(tmp_path, name, size, told):
+    make_video(tmp_path / "a.mp4", aspect=Fraction(16, 15), size=size, count=3)
+    options = Options(codec="mpeg2video")
+    result = denoise_file(tmp_path / "a.mp4", tmp_path / name, Settings(sigma=0.0, options=options))
+    assert result.losses == (("pixels of the shape 16:15",) if told else ())
+    assert (about(tmp_path / name)["aspect"] == Fraction(16, 15)) is not told
 
 
 def retitle(path, title):
