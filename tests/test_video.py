@@ -624,6 +624,37 @@ class TestParts:
         assert -0.1 < sound[0][1] < 0.1
         assert sound[-1][1] == pytest.approx(count / 25, abs=0.15)
 
+    @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+    @pytest.mark.parametrize(
+        ("span", "chapters", "subtitle"),
+        [
+            (Span(first=1, last=4), [(0, 120)], (0, 120)),
+            (Span(last=5), [(0, 200)], (40, 160)),
+            (Span(first=3, last=8), [(0, 80), (80, 200)], (0, 120)),
+            (Span(first=7), [(0, 200)], None),
+            (Span(start=0.08, end=0.2), [(0, 120)], (0, 120)),
+            (Span(start=0.08, end=9), [(0, 120), (120, 400)], (0, 160)),
+        ],
+    )
+    def test_chapters_and_subtitles_end_with_the_part(
+        self, tmp_path, span, chapters, subtitle, suffix
+    ):
+        make_video(tmp_path / "a.mkv", chapters=True, subtitles=True, audio="aac")
+        target = tmp_path / f"b.{suffix}"
+        denoise_file(tmp_path / "a.mkv", target, Settings(sigma=0.0, span=span))
+        seen = [(1000 * start, 1000 * end) for start, end, _ in about(target)["chapters"]]
+        assert seen == chapters
+        length = (chapters[-1][1] - chapters[0][0]) / 1000
+        with av.open(str(target)) as container:
+            assert length <= container.duration / av.time_base < length + 0.05
+            texts = [
+                (packet.pts, packet.duration)
+                for packet in container.demux()
+                if packet.stream.type == "subtitle" and packet.size
+            ]
+        if suffix == "mkv":  # the other takes no such subtitles
+            assert texts == ([subtitle] if subtitle else [])
+
     def test_a_part_that_is_none(self, clip, tmp_path):
         with pytest.raises(nlm.FileError, match="no frame"):
             denoise_file(clip, tmp_path / "b.mkv", Settings(sigma=0.0, span=Span(first=500)))

@@ -116,6 +116,23 @@ class Movie:
         return self.stream.sample_aspect_ratio or None
 
     @property
+    def beginning(self) -> Fraction:
+        """Time of the first frame, by the headers."""
+        return (self.stream.start_time or 0) * self.time_base
+
+    @property
+    def closing(self) -> Fraction | None:
+        """When the wanted part ends, once its first frame is known: exactly or about."""
+        span = self.span
+        if self.end is not None or span is None:
+            return self.end
+        if span.end is not None:
+            return self.beginning + Fraction(span.end)
+        if span.last is not None:
+            return self.origin + (span.last - (span.first or 0)) / self.rate
+        return None
+
+    @property
     def seconds(self) -> Fraction | None:
         """How long the pictures last, by the headers."""
         if self.stream.duration:

@@ -168,6 +168,10 @@ class Passengers:
                 return False
             packet.duration = round(ends / unit) - shift
             packet.pts = packet.dts = shift
+        if packet.stream.type == "subtitle" and movie.closing is not None:
+            left = round(movie.closing / unit) - (packet.pts or 0)
+            if 0 < left < (packet.duration or 0):
+                packet.duration = left
         if packet.pts is not None:
             packet.pts -= shift
         if packet.dts is not None:

@@ -120,7 +120,7 @@ class VideoReader:
 
     @property
     def _beginning(self) -> Fraction:
-        return (self._movie.stream.start_time or 0) * self._movie.time_base
+        return self._movie.beginning
 
     def _seek(self, start: float) -> None:
         movie = self._movie

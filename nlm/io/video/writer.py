@@ -260,8 +260,10 @@ def _chapters(movie: Movie) -> list[Any]:
     kept = []
     for chapter in movie.container.chapters():
         unit = chapter["time_base"] or Fraction(1)
-        shift = round(movie.origin / unit)
-        if chapter["end"] > shift:
-            start = max(0, chapter["start"] - shift)
-            kept.append({**chapter, "start": start, "end": chapter["end"] - shift})
+        shift, start, end = round(movie.origin / unit), chapter["start"], chapter["end"]
+        if movie.closing is not None:
+            end = min(end, round(movie.closing / unit))
+        start = max(start, shift)
+        if start < end:
+            kept.append({**chapter, "start": start - shift, "end": end - shift})
     return kept
