@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 from av.container import OutputContainer
+from av.packet import Packet
 from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
 
@@ -68,6 +69,9 @@ class VideoWriter:
         self._passengers: Passengers | None = None
         self._stamps: deque[int] = deque()
         self._stamp, self._clock = -1, 0.0
+        self._durations: dict[int, int] = {}
+        self._last_duration = 0
+        self._held: Packet[VideoStream] | None = None
         self._shaper = self._find_shaper()
         self._written = 0
         if self._output.path is None and not self._box.pours:
@@ -110,6 +114,7 @@ class VideoWriter:
         else:
             picture.pts, picture.time_base = round(self._clock / TICKS), TICKS
             self._clock += max(frame.duration, 0.001)
+            picture.duration = round(self._clock / TICKS) - picture.pts
         return picture
 
     def _start(self, first: av.VideoFrame) -> OutputContainer:
@@ -199,7 +204,10 @@ class VideoWriter:
             stamp -= round(self._movie.origin / unit)
         if unit != self._unit:
             stamp = max(round(stamp * unit / self._unit), self._stamp + 1)
+        if self._written:
+            self._durations[self._stamp] = stamp - self._stamp
         self._stamp = picture.pts = stamp
+        self._last_duration = round(picture.duration * unit / self._unit)
         picture.time_base = self._unit
         if self._counts:
             self._stamps.append(stamp)
@@ -207,19 +215,38 @@ class VideoWriter:
         self._mux(picture)
 
     def _mux(self, picture: av.VideoFrame | None) -> None:
-        assert self._container is not None
+        """Write what is ready; the last packet waits, for how long it lasts tells the next."""
         for packet in self._stream.encode_lazy(picture):
             if self._counts:
                 packet.pts = packet.dts = self._stamps.popleft()
-                packet.time_base, packet.duration = self._unit, 0
-            self._container.mux_one(packet)
+                packet.time_base = self._unit
+            self._mux_held()
+            self._held = packet
+
+    def _mux_held(self) -> None:
+        assert self._container is not None
+        if self._held is not None:
+            self._held.duration = self._durations.pop(self._held.pts or 0, 0)
+            self._container.mux_one(self._held)
+
+    def _finish(self) -> None:
+        """Write what the encoder still holds; what is written last ends with the clip."""
+        left = self._last_duration
+        if self._movie and self._movie.end is not None:
+            end = self._movie.end - self._movie.origin
+            left = max(1, round(end / self._unit) - self._stamp)
+        self._durations[self._stamp] = left
+        self._mux(None)
+        if self._held is not None:
+            self._durations[self._held.pts or 0] = left
+        self._mux_held()
 
     def commit(self) -> None:
         """Complete the file and put it in its place."""
         if self._container is None:
             raise FileError(f"{self.name}: no frame to write; the source has none")
         with writing(self.name, self._row):
-            self._mux(None)
+            self._finish()
             if self._passengers:
                 self._passengers.write(None)
             self._container.close()
