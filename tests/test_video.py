@@ -249,16 +249,35 @@ def test_shape_of_pixels_where_only_the_container_holds_it(tmp_path, suffix, cod
 @pytest.mark.parametrize(("format", "codec"), [("mkv", "ffv1"), ("webm", "vp9"), ("mp4", "h264")])
 def test_shape_of_pixels_through_a_pipe(tmp_path, format, codec, aspect):
     make_video(tmp_path / "a.mkv", aspect=aspect, audio="libopus", font=True, count=30)
-    pipe = io.BytesIO()
-    pipe.name = "pipe"
-    told = Settings(sigma=0.0, options=Options(codec=codec), format=format)
-    denoise_file(tmp_path / "a.mkv", pipe, told)
-    (tmp_path / "b").write_bytes(pipe.getvalue())
+    through_a_pipe(tmp_path / "a.mkv", tmp_path / "b", format, codec)
     after = about(tmp_path / "b")
     assert (after["aspect"] or 1) == (aspect or 1)
     assert "title" not in after["streams"][0][3]
     assert len(read_video(tmp_path / "b")[0]) == 30
     assert len(packets_of(tmp_path / "b", "audio")) == len(packets_of(tmp_path / "a.mkv", "audio"))
+
+
+@pytest.mark.parametrize("format", ["mp4", "mov"])
+def test_times_through_a_pipe(tmp_path, format):
+    """Pictures and sound begin together, though the first picture is decoded before time 0."""
+    make_video(tmp_path / "a.mp4", audio="aac", options={"bf": "3"}, count=30)
+    through_a_pipe(tmp_path / "a.mp4", tmp_path / "b", format)
+    for kind in ("video", "audio"):
+        before, after = (times_of(tmp_path / name, kind) for name in ("a.mp4", "b"))
+        assert before == after
+
+
+def times_of(path, kind):
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(**{kind: 0})]
+
+
+def through_a_pipe(source, target, format, codec=None):
+    pipe = io.BytesIO()
+    pipe.name = "pipe"
+    told = Settings(sigma=0.0, options=Options(codec=codec), format=format)
+    denoise_file(source, pipe, told)
+    target.write_bytes(pipe.getvalue())
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ class VideoWriter:
         if self._muxer not in ("mp4", "mov"):
             return {}
         if self._output.path is None:
-            return {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+            return {"movflags": "frag_keyframe+delay_moov+default_base_moof"}
         flags = "+faststart"
         if self._movie and needs_free_tags(self._movie):
             flags += "+use_metadata_tags"
