@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 from av.container import OutputContainer
-from av.packet import Packet
 from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
 
@@ -26,6 +25,7 @@ from nlm.io.video.foreign import TICKS, foreign_frame, foreign_layout, rate_of, 
 from nlm.io.video.hdr import hdr_options
 from nlm.io.video.layout import put_planes
 from nlm.io.video.movie import Movie
+from nlm.io.video.packets import PacketQueue
 from nlm.io.video.passengers import Passengers, coded_tags, file_tags, needs_free_tags, refused
 from nlm.io.video.planning import plan
 from nlm.io.video.shape import HOLD, ShapedPipe, Shaper, shape_file
@@ -68,10 +68,7 @@ class VideoWriter:
         self._container: OutputContainer | None = None
         self._passengers: Passengers | None = None
         self._stamps: deque[int] = deque()
-        self._stamp, self._clock = -1, 0.0
-        self._durations: dict[int, int] = {}
-        self._last_duration = 0
-        self._held: Packet[VideoStream] | None = None
+        self._stamp, self._end, self._clock = -1, 0, 0.0
         self._shaper = self._find_shaper()
         self._written = 0
         if self._output.path is None and not self._box.pours:
@@ -126,6 +123,7 @@ class VideoWriter:
             format=self._muxer,
             container_options=self._container_options(),
         )
+        self._packets = PacketQueue(container)
         if self._movie is None:
             self._stream = self._add_pictures(container, first)
             return container
@@ -204,42 +202,30 @@ class VideoWriter:
             stamp -= round(self._movie.origin / unit)
         if unit != self._unit:
             stamp = max(round(stamp * unit / self._unit), self._stamp + 1)
-        if self._written:
-            self._durations[self._stamp] = stamp - self._stamp
         self._stamp = picture.pts = stamp
-        self._last_duration = round(picture.duration * unit / self._unit)
+        self._end = stamp + round(picture.duration * unit / self._unit)
         picture.time_base = self._unit
         if self._counts:
             self._stamps.append(stamp)
             picture.pts, picture.time_base = self._written, self._stream.codec_context.time_base
+        self._packets.show(stamp)
         self._mux(picture)
 
     def _mux(self, picture: av.VideoFrame | None) -> None:
-        """Write what is ready; the last packet waits, for how long it lasts tells the next."""
         for packet in self._stream.encode_lazy(picture):
             if self._counts:
                 packet.pts = packet.dts = self._stamps.popleft()
                 packet.time_base = self._unit
-            self._mux_held()
-            self._held = packet
-
-    def _mux_held(self) -> None:
-        assert self._container is not None
-        if self._held is not None:
-            self._held.duration = self._durations.pop(self._held.pts or 0, 0)
-            self._container.mux_one(self._held)
+            self._packets.put(packet)
 
     def _finish(self) -> None:
-        """Write what the encoder still holds; what is written last ends with the clip."""
-        left = self._last_duration
+        """Write what the encoder still holds."""
         if self._movie and self._movie.end is not None:
-            end = self._movie.end - self._movie.origin
-            left = max(1, round(end / self._unit) - self._stamp)
-        self._durations[self._stamp] = left
+            end = round((self._movie.end - self._movie.origin) / self._unit)
+            self._end = max(end, self._stamp + 1)
+        self._packets.show(self._end)
         self._mux(None)
-        if self._held is not None:
-            self._durations[self._held.pts or 0] = left
-        self._mux_held()
+        self._packets.close()
 
     def commit(self) -> None:
         """Complete the file and put it in its place."""
