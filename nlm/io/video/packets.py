@@ -32,19 +32,18 @@ class PacketQueue:
 
     def put(self, packet: Packet[VideoStream]) -> None:
         """Write a packet, soon."""
-        self._write(None)
+        self._write()
         self._held = packet
 
     def close(self) -> None:
-        """Write the rest; what is written last lasts as long as what is shown last.
+        """Write the rest."""
+        if self._held is not None and self._output.format.name in ("mp4", "mov"):
+            # They end with what is decoded last, though another frame may be shown last.
+            self._durations[self._held.pts or 0] = self._duration
+        self._write()
 
-        MP4 ends with it, though another may be shown last.
-        """
-        self._write(self._duration)
-
-    def _write(self, duration: int | None) -> None:
+    def _write(self) -> None:
         if self._held is not None:
-            noted = self._durations.pop(self._held.pts or 0, 0)
-            self._held.duration = noted if duration is None else duration
+            self._held.duration = self._durations.pop(self._held.pts or 0, 0)
             self._output.mux_one(self._held)
             self._held = None
