@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -32,6 +33,7 @@ def make_video(
     clip: np.ndarray | None = None,
     stamps: list[int] | None = None,
     unit: Fraction | None = None,
+    last: int | None = None,
     options: dict[str, str] | None = None,
     audio: str | None = None,
     subtitles: bool = False,
@@ -39,11 +41,15 @@ def make_video(
     chapters: bool = False,
     rotation: int | None = None,
     aspect: Fraction | None = None,
+    tag: str | None = None,
     colours: tuple[int, int, int, int] | None = None,
     tags: dict[str, str] | None = None,
     format: str | None = None,
 ) -> None:
-    """Write a video; `clip` is its luma, float (T, Y, X, 1), else a moving texture."""
+    """Write a video; `clip` is its luma, float (T, Y, X, 1), else a moving texture.
+
+    `last` is how long the last frame is shown, in units.
+    """
     columns, rows = size
     if clip is None:
         clip = texture(rows, columns, count)
@@ -56,6 +62,8 @@ def make_video(
         video.codec_context.time_base = video.time_base = unit
         video.metadata["language"] = "fra"
         context = video.codec_context
+        if tag:
+            context.codec_tag = tag
         if aspect:
             context.sample_aspect_ratio = aspect
         if colours:
@@ -79,11 +87,18 @@ def make_video(
                      "metadata": {"title": "Two"}},
                 ]
             )  # fmt: skip
+        packets = []
         for luma, stamp in zip(clip, stamps, strict=True):
             frame = frame_of(luma, pixels)
             frame.pts, frame.time_base = stamp, unit
-            out.mux(video.encode(frame))
-        out.mux(video.encode(None))
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        if last:
+            ends = dict(pairwise([*stamps, stamps[-1] + last]))
+            for packet in packets:
+                packet.duration = ends[packet.pts] - packet.pts
+            packets[-1].duration = last
+        out.mux(packets)
         if sound is not None:
             seconds = (stamps[-1] + 1) * unit
             _write_sound(out, sound, float(seconds))

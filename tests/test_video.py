@@ -1,6 +1,7 @@
 """Videos through the whole pipeline: what comes in goes out."""
 
 import io
+import struct
 import sys
 import threading
 import time
@@ -16,7 +17,15 @@ import nlm
 from nlm.io import Options, Span, open_reader
 from nlm.pipeline import denoise_file
 from nlm.settings import Settings
-from tests.clips import about, frame_of, make_video, packets_of, read_video, texture
+from tests.clips import (
+    about,
+    frame_of,
+    make_video,
+    packets_of,
+    planes_of,
+    read_video,
+    texture,
+)
 from tests.conftest import noisy
 
 OFF = Settings(sigma=0.0)
@@ -157,6 +166,44 @@ def with_cover(path, data):
                 target.mux(packet)
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov", "ts"])
+@pytest.mark.parametrize("bframes", ["0", "1", "3"])
+def test_a_second_video_whose_frames_are_decoded_out_of_order(tmp_path, bframes, suffix):
+    make_video(tmp_path / "a.mp4", count=12)
+    make_video(
+        tmp_path / "b.mp4", clip=noisy(texture(48, 64, 24), 0.02),
+        options={"bf": bframes, "x264-params": "b-adapt=0", "g": "12"},
+    )  # fmt: skip
+    side_by_side(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "both.mkv")
+    result = denoise_file(tmp_path / "both.mkv", tmp_path / f"c.{suffix}", OFF)
+    assert (result.status, result.losses) == ("ok", ())
+    with av.open(str(tmp_path / "both.mkv")) as source, av.open(result.output) as copy:
+        (times, lines), (new_times, new_lines) = (
+            zip(
+                *[(one.pts * one.time_base, planes_of(one)[0]) for one in file.decode(video=1)],
+                strict=True,
+            )
+            for file in (source, copy)
+        )
+        assert copy.streams.video[1].average_rate == 25
+    early = new_times[0] if suffix == "ts" else 0  # which has no time before 0
+    assert [one - early for one in new_times] == list(times)
+    assert np.array_equal(lines, new_lines)
+
+
+def side_by_side(first, second, target):
+    with av.open(str(first)) as one, av.open(str(second)) as two, av.open(str(target), "w") as out:
+        sources = [one, two]
+        copies = [
+            out.add_stream_from_template(file.streams.video[0], opaque=True) for file in sources
+        ]
+        for file, copy in zip(sources, copies, strict=True):
+            for packet in file.demux(video=0):
+                if packet.size:
+                    packet.stream = copy
+                    out.mux(packet)
+
+
 def test_interlaced_video_with_a_time_code(tmp_path):
     with av.open(str(tmp_path / "a.mov"), "w") as out:
         stream = out.add_stream("libx264", 25, options={"flags": "+ildct+ilme"})
@@ -175,22 +222,75 @@ def test_interlaced_video_with_a_time_code(tmp_path):
             assert [one.type for one in container.streams] == ["video", "data"]
 
 
-@pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(8, 9)])
-@pytest.mark.parametrize("title", [None, "The pictures"])
-@pytest.mark.parametrize("codec", ["ffv1", "libvpx-vp9"])
-def test_shape_of_pixels_where_only_matroska_holds_it(tmp_path, codec, title, aspect):
-    make_video(tmp_path / "a.mp4", aspect=aspect, size=(72, 48), audio="aac", count=3)
+@pytest.mark.parametrize("aspect", [Fraction(4, 3), Fraction(8, 9), Fraction(16, 15)])
+@pytest.mark.parametrize("title", [None, "The pictures", "Odd"])
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [("mkv", "ffv1"), ("mkv", "libvpx-vp9"), ("avi", "ffv1"), ("avi", "mpeg2video"),
+     ("mkv", "mpeg2video"), ("webm", "libvpx-vp9")],
+)  # fmt: skip
+def test_shape_of_pixels_where_only_the_container_holds_it(tmp_path, suffix, codec, title, aspect):
+    sound = "aac" if suffix == "mkv" else None
+    make_video(tmp_path / "a.mp4", aspect=aspect, size=(72, 48), audio=sound, count=3)
     if title:
         retitle(tmp_path / "a.mp4", title)
     told = Settings(sigma=0.0, options=Options(codec=codec))
-    denoise_file(tmp_path / "a.mp4", tmp_path / "b.mkv", told)
-    denoise_file(tmp_path / "b.mkv", tmp_path / "c.mkv", told)
-    for name in ("b.mkv", "c.mkv"):
-        seen = about(tmp_path / name)
+    first, second = (tmp_path / f"{name}.{suffix}" for name in "bc")
+    for source, target in ((tmp_path / "a.mp4", first), (first, second)):
+        assert denoise_file(source, target, told).losses == ()
+        seen = about(target)
         assert seen["aspect"] == aspect
         assert seen["streams"][0][3].get("title") == title
-        assert len(read_video(tmp_path / name)[0]) == 3
-        assert len(packets_of(tmp_path / name, "audio")) > 3
+        assert len(read_video(target)[0]) == 3
+        assert len(packets_of(target, "audio")) > 3 or not sound
+
+
+@pytest.mark.parametrize("aspect", [None, Fraction(16, 15)])
+@pytest.mark.parametrize(("format", "codec"), [("mkv", "ffv1"), ("webm", "vp9"), ("mp4", "h264")])
+def test_shape_of_pixels_through_a_pipe(tmp_path, format, codec, aspect):
+    make_video(tmp_path / "a.mkv", aspect=aspect, audio="libopus", font=True, count=30)
+    through_a_pipe(tmp_path / "a.mkv", tmp_path / "b", format, codec)
+    after = about(tmp_path / "b")
+    assert (after["aspect"] or 1) == (aspect or 1)
+    assert "title" not in after["streams"][0][3]
+    assert len(read_video(tmp_path / "b")[0]) == 30
+    assert len(packets_of(tmp_path / "b", "audio")) == len(packets_of(tmp_path / "a.mkv", "audio"))
+
+
+@pytest.mark.parametrize("format", ["mp4", "mov"])
+def test_times_through_a_pipe(tmp_path, format):
+    """Pictures and sound begin together, though the first picture is decoded before time 0."""
+    make_video(tmp_path / "a.mp4", audio="aac", options={"bf": "3"}, count=30)
+    through_a_pipe(tmp_path / "a.mp4", tmp_path / "b", format)
+    for kind in ("video", "audio"):
+        before, after = (times_of(tmp_path / name, kind) for name in ("a.mp4", "b"))
+        assert before == after
+
+
+def times_of(path, kind):
+    with av.open(str(path)) as container:
+        return [frame.pts * frame.time_base for frame in container.decode(**{kind: 0})]
+
+
+def through_a_pipe(source, target, format, codec=None):
+    pipe = io.BytesIO()
+    pipe.name = "pipe"
+    told = Settings(sigma=0.0, options=Options(codec=codec), format=format)
+    denoise_file(source, pipe, told)
+    target.write_bytes(pipe.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "told"),
+    [("b.mpg", (72, 48), True), ("b.ts", (72, 48), True), ("b.mpg", (80, 64), False),
+     ("b.mkv", (72, 48), False)],
+)  # fmt: skip
+def test_shapes_of_pixels_that_mpeg2_does_not_know_are_told(tmp_path, name, size, told):
+    make_video(tmp_path / "a.mp4", aspect=Fraction(16, 15), size=size, count=3)
+    options = Options(codec="mpeg2video")
+    result = denoise_file(tmp_path / "a.mp4", tmp_path / name, Settings(sigma=0.0, options=options))
+    assert result.losses == (("pixels of the shape 16:15",) if told else ())
+    assert (about(tmp_path / name)["aspect"] == Fraction(16, 15)) is not told
 
 
 def retitle(path, title):
@@ -207,6 +307,33 @@ def retitle(path, title):
                 target.mux(packet)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+@pytest.mark.parametrize(
+    ("source", "before", "after"),
+    [("a.mp4", "hvc1", "hvc1"), ("a.mp4", "hev1", "hev1"), ("a.mkv", None, "hvc1"),
+     ("a.ts", None, "hvc1")],
+)  # fmt: skip
+def test_hevc_is_called_what_players_know(tmp_path, source, before, after, suffix):
+    quiet = {"x265-params": "log-level=error"}
+    make_video(tmp_path / source, codec="libx265", tag=before, options=quiet, count=4)
+    make_video(tmp_path / "h264.mp4", count=4)
+    side_by_side(tmp_path / "h264.mp4", tmp_path / source, tmp_path / "both.mkv")
+    denoise_file(tmp_path / source, tmp_path / f"b.{suffix}", OFF)
+    denoise_file(tmp_path / "both.mkv", tmp_path / f"c.{suffix}", OFF)
+    told = Settings(sigma=0.0, options=Options(codec="hevc"))
+    denoise_file(tmp_path / "h264.mp4", tmp_path / f"d.{suffix}", told)
+    names = [codec_tags(tmp_path / f"{name}.{suffix}") for name in "bcd"]
+    assert names == [[after], ["avc1", "hvc1"], ["hvc1"]]
+    assert len(read_video(tmp_path / f"b.{suffix}")[0]) == 4
+
+
+def codec_tags(path):
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        assert context.extradata  # where players of hvc1 look for the parameters
+        return [one.codec_context.codec_tag for one in container.streams.video]
+
+
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
 def test_variable_frame_rate(tmp_path, suffix):
     unit = Fraction(1, 90000)
@@ -217,6 +344,45 @@ def test_variable_frame_rate(tmp_path, suffix):
     after, _, _ = read_video(tmp_path / f"b.{suffix}")
     assert before == after
     assert len(set(np.diff([float(one) for one in before]).round(3))) > 3
+
+
+@pytest.mark.parametrize("last", [10, 40, 700])
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixels"),
+    [("mp4", "libx264", "yuv420p"), ("mp4", "mpeg4", "yuv420p"), ("mov", "libx264", "yuv420p"),
+     ("mov", "prores_ks", "yuv422p10le"), ("mkv", "libx264", "yuv420p"), ("mkv", "ffv1", "gray")],
+)  # fmt: skip
+def test_the_last_frame_is_shown_as_long_as_before(tmp_path, suffix, codec, pixels, last):
+    milliseconds = [0, 40, 120, 240, 360, 400, 520, 640]
+    source, target, part = (tmp_path / f"{name}.{suffix}" for name in "abc")
+    unit = Fraction(1, 1000)
+    make_video(
+        source, codec=codec, pixels=pixels, stamps=milliseconds, unit=unit, last=last, count=8,
+    )  # fmt: skip
+    denoise_file(source, target, OFF)
+    assert seconds(source) == seconds(target) == pytest.approx(0.64 + last / 1000)
+    denoise_file(source, part, Settings(sigma=0.0, span=Span(first=2, last=6)))
+    assert seconds(part) == pytest.approx(0.52 - 0.12)
+
+
+def seconds(path):
+    """How long a file says it is; libav makes MP4 longer or shorter by its order of decoding."""
+    if path.suffix in (".mp4", ".mov"):
+        _, _, head = path.read_bytes().partition(b"mvhd")
+        unit, length = struct.unpack_from(">2I", head, 12)
+        return length / unit
+    with av.open(str(path)) as container:
+        return container.duration / av.time_base
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_the_last_picture_of_an_animation_is_shown_as_long_as_before(tmp_path, suffix):
+    pages = [Image.fromarray(np.full((32, 32), level, np.uint8)) for level in (0, 99, 200)]
+    pages[0].save(
+        tmp_path / "a.gif", save_all=True, append_images=pages[1:], duration=[100, 60, 500]
+    )
+    denoise_file(tmp_path / "a.gif", tmp_path / f"b.{suffix}", OFF)
+    assert seconds(tmp_path / f"b.{suffix}") == pytest.approx(0.66)
 
 
 def test_hdr_metadata_reaches_the_new_file(tmp_path):
@@ -516,6 +682,37 @@ class TestParts:
         sound = packets_of(tmp_path / "b.mkv", "audio")
         assert -0.1 < sound[0][1] < 0.1
         assert sound[-1][1] == pytest.approx(count / 25, abs=0.15)
+
+    @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+    @pytest.mark.parametrize(
+        ("span", "chapters", "subtitle"),
+        [
+            (Span(first=1, last=4), [(0, 120)], (0, 120)),
+            (Span(last=5), [(0, 200)], (40, 160)),
+            (Span(first=3, last=8), [(0, 80), (80, 200)], (0, 120)),
+            (Span(first=7), [(0, 200)], None),
+            (Span(start=0.08, end=0.2), [(0, 120)], (0, 120)),
+            (Span(start=0.08, end=9), [(0, 120), (120, 400)], (0, 160)),
+        ],
+    )
+    def test_chapters_and_subtitles_end_with_the_part(
+        self, tmp_path, span, chapters, subtitle, suffix
+    ):
+        make_video(tmp_path / "a.mkv", chapters=True, subtitles=True, audio="aac")
+        target = tmp_path / f"b.{suffix}"
+        denoise_file(tmp_path / "a.mkv", target, Settings(sigma=0.0, span=span))
+        seen = [(1000 * start, 1000 * end) for start, end, _ in about(target)["chapters"]]
+        assert seen == chapters
+        length = (chapters[-1][1] - chapters[0][0]) / 1000
+        with av.open(str(target)) as container:
+            assert length <= container.duration / av.time_base < length + 0.05
+            texts = [
+                (packet.pts, packet.duration)
+                for packet in container.demux()
+                if packet.stream.type == "subtitle" and packet.size
+            ]
+        if suffix == "mkv":  # the other takes no such subtitles
+            assert texts == ([subtitle] if subtitle else [])
 
     def test_a_part_that_is_none(self, clip, tmp_path):
         with pytest.raises(nlm.FileError, match="no frame"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CONTAINERS", "Container"]
+from av.video.codeccontext import VideoCodecContext
+
+__all__ = ["CONTAINERS", "Container", "name_codec"]
 
 
 @dataclass(frozen=True)
@@ -56,3 +58,14 @@ CONTAINERS = {
     "wmv": Container("asf", None, flows=True),
 }  # fmt: skip
 """By the names of :data:`nlm.io.formats.FORMATS`."""
+
+
+def name_codec(context: VideoCodecContext, muxer: str, source: VideoCodecContext | None) -> None:
+    """Let a container call the codec of a stream what players know it by.
+
+    Those of Apple know HEVC in MP4 and MOV by ``hvc1`` only. A source that says ``hev1``, whose
+    parameters may be anywhere, keeps that.
+    """
+    if context.codec.canonical_name == "hevc" and muxer in ("mp4", "mov"):
+        kept = source is not None and source.codec_tag == "hev1"
+        context.codec_tag = "hev1" if kept else "hvc1"

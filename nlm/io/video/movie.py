@@ -79,6 +79,8 @@ class Movie:
         Indices of the streams whose packets somebody wants.
     origin : Fraction
         Time of the first wanted frame, where only a part is wanted.
+    step : int
+        How long the last packet of the pictures lasts, in their unit; 0 = not known.
     end : Fraction or None
         Time at which the last wanted frame has been shown, known when reading ends.
     damage : Damage
@@ -91,6 +93,7 @@ class Movie:
     passengers: deque[Packet[Stream]] = field(default_factory=deque)
     carried: set[int] = field(default_factory=set)
     origin: Fraction = Fraction(0)
+    step: int = 0
     end: Fraction | None = None
     damage: Damage = field(default_factory=Damage)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -111,6 +114,30 @@ class Movie:
         return self.stream.time_base or 1 / self.rate
 
     @property
+    def aspect(self) -> Fraction | None:
+        """Width of a pixel over its height, where it is known."""
+        return self.stream.sample_aspect_ratio or None
+
+    @property
+    def beginning(self) -> Fraction:
+        """Time of the first frame, by the headers."""
+        return (self.stream.start_time or 0) * self.time_base
+
+    @property
+    def closing(self) -> Fraction | None:
+        """When the wanted part ends, once its first frame is known: exactly or about."""
+        span = self.span
+        if span is None:
+            return None
+        if self.end is not None:
+            return self.end
+        if span.end is not None:
+            return self.beginning + Fraction(span.end)
+        if span.last is not None:
+            return self.origin + (span.last - (span.first or 0)) / self.rate
+        return None
+
+    @property
     def seconds(self) -> Fraction | None:
         """How long the pictures last, by the headers."""
         if self.stream.duration:
@@ -118,6 +145,19 @@ class Movie:
         if self.container.duration:
             return Fraction(self.container.duration, av.time_base)
         return None
+
+    def last_step(self, stamp: int) -> Fraction:
+        """How long a frame is shown if it is the last one, in seconds.
+
+        That is what the packet says that is read last: where frames are read in another order than
+        they are shown, files tell durations between readings.
+        """
+        step = self.step * self.time_base if self.step else 1 / self.rate
+        if self.stream.duration or not self.container.duration:
+            return step
+        end = Fraction((self.container.start_time or 0) + self.container.duration, av.time_base)
+        left = end - stamp * self.time_base  # Matroska tells no other duration
+        return min(step, left) if left > 0 else step
 
     @property
     def others(self) -> list[Stream]:

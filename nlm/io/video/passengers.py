@@ -9,7 +9,9 @@ import av
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
 
+from nlm.io.video.containers import name_codec
 from nlm.io.video.movie import Movie, seconds_of
 
 __all__ = ["Passengers", "refused"]
@@ -105,6 +107,8 @@ class Passengers:
         copied = self._output.add_stream_from_template(stream, opaque=True)
         copied.metadata.update(copied_tags(stream))
         copied.disposition = stream.disposition
+        if isinstance(stream, VideoStream) and isinstance(copied, VideoStream):
+            name_codec(copied.codec_context, self._output.format.name, stream.codec_context)
         self._streams[stream.index] = copied
 
     def _attach(self, stream: Stream) -> None:
@@ -121,18 +125,33 @@ class Passengers:
         self._movie.leave(until, self._mux)
 
     def _mux(self, packet: Packet[Stream]) -> None:
-        movie, index = self._movie, packet.stream.index
-        copied = self._streams[index]
-        if packet.dts is None:
-            packet.dts = packet.pts if packet.pts is not None else 0
-            packet.pts = packet.dts
-        if movie.span is not None and not self._move(packet):
+        copied = self._streams[packet.stream.index]
+        if not self._order(packet):
             return
-        if packet.dts <= self._last.get(index, packet.dts - 1) and copied.type == "audio":
-            return  # time runs backwards in a damaged file; containers refuse that
-        self._last[index] = packet.dts
+        if self._movie.span is not None and not self._move(packet):
+            return
         packet.stream = copied
         self._output.mux_one(packet)
+
+    def _order(self, packet: Packet[Stream]) -> bool:
+        """Give a packet the time at which it is decoded; False where containers would refuse it."""
+        index, kind = packet.stream.index, packet.stream.type
+        last = self._last.get(index)
+        if packet.dts is None:
+            step = _frame_ticks(packet)
+            early = _reordered(packet.stream) * step
+            packet.dts = (packet.pts or 0) - early if last is None else last + step
+            if packet.pts is None:
+                packet.pts = packet.dts
+            packet.dts = min(packet.dts, packet.pts)
+        if last is not None and packet.dts <= last:  # time runs backwards in a damaged file
+            if kind == "audio":
+                return False
+            if kind == "video":
+                packet.dts = last + 1
+                packet.pts = max(packet.pts or 0, packet.dts)
+        self._last[index] = packet.dts
+        return True
 
     def _move(self, packet: Packet[Stream]) -> bool:
         """Count time from the first wanted frame; False for what lies outside the part."""
@@ -149,8 +168,25 @@ class Passengers:
                 return False
             packet.duration = round(ends / unit) - shift
             packet.pts = packet.dts = shift
+        if packet.stream.type == "subtitle" and movie.closing is not None:
+            left = round(movie.closing / unit) - (packet.pts or 0)
+            if 0 < left < (packet.duration or 0):
+                packet.duration = left
         if packet.pts is not None:
             packet.pts -= shift
         if packet.dts is not None:
             packet.dts -= shift
         return True
+
+
+def _frame_ticks(packet: Packet[Stream]) -> int:
+    """How long a packet lasts, 1 at least, in the unit of its time stamps."""
+    if packet.duration:
+        return packet.duration
+    rate = packet.stream.average_rate if isinstance(packet.stream, VideoStream) else None
+    return max(1, round(1 / rate / Fraction(packet.time_base))) if rate else 1
+
+
+def _reordered(stream: Stream) -> int:
+    """How many frames a decoder of a stream holds back, to show them later than it reads them."""
+    return stream.codec_context.reorder_depth if isinstance(stream, VideoStream) else 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
 
 from nlm.io.base import Info, Options
@@ -13,6 +15,12 @@ from nlm.io.video.movie import Movie
 from nlm.io.video.passengers import describe, refused
 
 __all__ = ["plan"]
+
+PICTURE_SHAPES: dict[str, set[Fraction]] = {
+    "mpeg2video": {Fraction(4, 3), Fraction(16, 9), Fraction(221, 100)},
+    "mpeg1video": set(),
+}
+"""Encoders that know few shapes of pictures whose pixels are no squares."""
 
 
 def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
@@ -39,7 +47,19 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
         losses.append("--quality (video has --crf)")
     if movie:
         losses += [describe(stream) for stream in refused(movie, muxer)]
+        losses += _lost_shape(movie, choice.encoder, muxer)
     return choice, losses
+
+
+def _lost_shape(movie: Movie, encoder: str, muxer: str) -> list[str]:
+    """The shape of pixels where only the pictures could tell it, and theirs is one of a few."""
+    context, aspect = movie.stream.codec_context, movie.aspect
+    if aspect in (None, 1) or muxer not in ("vob", "mpegts"):
+        return []
+    shapes = PICTURE_SHAPES.get(encoder)
+    if shapes is None or Fraction(context.width, context.height) * aspect in shapes:
+        return []
+    return [f"pixels of the shape {aspect.numerator}:{aspect.denominator}"]
 
 
 def _encoders(muxer: str) -> set[str]:

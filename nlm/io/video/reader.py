@@ -106,21 +106,21 @@ class VideoReader:
             if span is not None and not span.has_begun(number, float(seconds)):
                 continue
             if span is not None and span.has_ended(number, float(seconds)):
+                shown = stamp * movie.time_base
                 self._read_on(shown)
                 break
             if not count and span is not None:
                 movie.origin = stamp * movie.time_base
-            step = frame.duration * movie.time_base if frame.duration else 1 / movie.rate
-            shown = stamp * movie.time_base + step
+            shown = stamp * movie.time_base + movie.last_step(stamp)
             yield self._frame(frame, count, float(seconds))
             count += 1
         else:
             self._check_end(count, shown)
-        movie.end = shown if span is not None else None
+        movie.end = shown
 
     @property
     def _beginning(self) -> Fraction:
-        return (self._movie.stream.start_time or 0) * self._movie.time_base
+        return self._movie.beginning
 
     def _seek(self, start: float) -> None:
         movie = self._movie
@@ -143,6 +143,7 @@ class VideoReader:
             if packet.stream.index != movie.stream.index:
                 movie.board(packet)
             elif packet.size:
+                movie.step = packet.duration or 0
                 yield from self._decode(packet)
 
     def _decode(self, packet: Packet[Stream] | None) -> Iterator[av.VideoFrame]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from fractions import Fraction
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -18,19 +19,24 @@ from nlm.errors import FileError
 from nlm.io.base import Frame, Info, Options
 from nlm.io.formats import Format
 from nlm.io.output import Output, PathOrStream, writing
-from nlm.io.video.containers import CONTAINERS
+from nlm.io.video import avi, matroska
+from nlm.io.video.containers import CONTAINERS, name_codec
 from nlm.io.video.foreign import TICKS, foreign_frame, foreign_layout, rate_of, rearranged
 from nlm.io.video.hdr import hdr_options
 from nlm.io.video.layout import put_planes
-from nlm.io.video.matroska import HOLD, set_display_size
 from nlm.io.video.movie import Movie
+from nlm.io.video.packets import PacketQueue
 from nlm.io.video.passengers import Passengers, coded_tags, file_tags, needs_free_tags, refused
 from nlm.io.video.planning import plan
+from nlm.io.video.shape import HOLD, ShapedPipe, Shaper, shape_file
 
 __all__ = ["VideoWriter"]
 
 COUNTING = {"mpeg4", "mpeg2video", "mpeg1video"}
 """Encoders whose unit of time is the frame: they are given numbers, time stamps come afterwards."""
+
+SHAPERS = {"matroska": matroska.shaped, "webm": matroska.shaped, "avi": avi.shaped}
+"""By libav's name of a muxer that takes the shape of pixels from a place PyAV cannot reach."""
 
 
 class VideoWriter:
@@ -62,8 +68,8 @@ class VideoWriter:
         self._container: OutputContainer | None = None
         self._passengers: Passengers | None = None
         self._stamps: deque[int] = deque()
-        self._stamp, self._clock = -1, 0.0
-        self._aspect: Fraction | None = None
+        self._stamp, self._end, self._clock = -1, 0, 0.0
+        self._shaper = self._find_shaper()
         self._written = 0
         if self._output.path is None and not self._box.pours:
             self._output.discard()
@@ -105,17 +111,19 @@ class VideoWriter:
         else:
             picture.pts, picture.time_base = round(self._clock / TICKS), TICKS
             self._clock += max(frame.duration, 0.001)
+            picture.duration = round(self._clock / TICKS) - picture.pts
         return picture
 
     def _start(self, first: av.VideoFrame) -> OutputContainer:
         path = self._output.path
         os.environ.setdefault("SVT_LOG", "1")  # errors only
         container = av.open(
-            f"file:{path}" if path else self._output.file,
+            f"file:{path}" if path else self._pipe(),
             "w",
             format=self._muxer,
             container_options=self._container_options(),
         )
+        self._packets = PacketQueue(container)
         if self._movie is None:
             self._stream = self._add_pictures(container, first)
             return container
@@ -129,13 +137,24 @@ class VideoWriter:
         container.set_chapters(_chapters(self._movie))
         return container
 
+    def _find_shaper(self) -> Shaper | None:
+        aspect = self._movie.aspect if self._movie else None
+        if aspect in (None, 1) or self._muxer not in SHAPERS:
+            return None
+        size = (self._info.width, self._info.height)
+        return partial(SHAPERS[self._muxer], size=size, aspect=aspect)
+
+    def _pipe(self) -> BinaryIO | ShapedPipe:
+        file = self._output.file
+        return ShapedPipe(file, self._shaper) if self._shaper else file
+
     def _container_options(self) -> dict[str, str]:
         if self._muxer == "yuv4mpegpipe":
             return {"strict": "-1"}  # more than 8 bits
         if self._muxer not in ("mp4", "mov"):
             return {}
         if self._output.path is None:
-            return {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+            return {"movflags": "frag_keyframe+delay_moov+default_base_moof"}
         flags = "+faststart"
         if self._movie and needs_free_tags(self._movie):
             flags += "+use_metadata_tags"
@@ -160,15 +179,14 @@ class VideoWriter:
         if self._options.threads:
             context.thread_count = self._options.threads
         _copy_colours(first, context)
+        name_codec(context, self._muxer, movie.stream.codec_context if movie else None)
         if movie is None:
             return stream
         stream.metadata.update(coded_tags(movie.stream))
         stream.disposition = movie.stream.disposition
-        aspect = movie.stream.sample_aspect_ratio
-        if aspect:
-            context.sample_aspect_ratio = aspect
-        if aspect not in (None, 0, 1) and self._muxer in ("matroska", "webm"):
-            self._aspect = aspect
+        if movie.aspect:
+            context.sample_aspect_ratio = movie.aspect
+        if self._shaper:
             stream.metadata["title"] = stream.metadata.get("title", "") + HOLD
         context.field_order = movie.stream.codec_context.field_order
         if first.interlaced_frame:
@@ -185,32 +203,41 @@ class VideoWriter:
         if unit != self._unit:
             stamp = max(round(stamp * unit / self._unit), self._stamp + 1)
         self._stamp = picture.pts = stamp
+        self._end = stamp + round(picture.duration * unit / self._unit)
         picture.time_base = self._unit
         if self._counts:
             self._stamps.append(stamp)
             picture.pts, picture.time_base = self._written, self._stream.codec_context.time_base
+        self._packets.show(stamp)
         self._mux(picture)
 
     def _mux(self, picture: av.VideoFrame | None) -> None:
-        assert self._container is not None
         for packet in self._stream.encode_lazy(picture):
             if self._counts:
                 packet.pts = packet.dts = self._stamps.popleft()
-                packet.time_base, packet.duration = self._unit, 0
-            self._container.mux_one(packet)
+                packet.time_base = self._unit
+            self._packets.put(packet)
+
+    def _finish(self) -> None:
+        """Write what the encoder still holds."""
+        if self._movie and self._movie.end is not None:
+            end = round((self._movie.end - self._movie.origin) / self._unit)
+            self._end = max(end, self._stamp + 1)
+        self._packets.show(self._end)
+        self._mux(None)
+        self._packets.close()
 
     def commit(self) -> None:
         """Complete the file and put it in its place."""
         if self._container is None:
             raise FileError(f"{self.name}: no frame to write; the source has none")
         with writing(self.name, self._row):
-            self._mux(None)
+            self._finish()
             if self._passengers:
                 self._passengers.write(None)
             self._container.close()
-            if self._aspect and self._output.path:
-                size = (self._info.width, self._info.height)
-                set_display_size(self._output.path, size, self._aspect)
+            if self._shaper and self._output.path:
+                shape_file(self._output.path, self._shaper)
         self._output.commit()
 
     def discard(self) -> None:
@@ -246,8 +273,10 @@ def _chapters(movie: Movie) -> list[Any]:
     kept = []
     for chapter in movie.container.chapters():
         unit = chapter["time_base"] or Fraction(1)
-        shift = round(movie.origin / unit)
-        if chapter["end"] > shift:
-            start = max(0, chapter["start"] - shift)
-            kept.append({**chapter, "start": start, "end": chapter["end"] - shift})
+        shift, start, end = round(movie.origin / unit), chapter["start"], chapter["end"]
+        if movie.closing is not None:
+            end = min(end, round(movie.closing / unit))
+        start = max(start, shift)
+        if start < end:
+            kept.append({**chapter, "start": start - shift, "end": end - shift})
     return kept
