@@ -174,6 +174,17 @@ def test_png_of_a_hundred_million_pixels_gives_no_warning() -> None:
     assert frame.planes[0].shape == (side, side, 1)
 
 
+@pytest.mark.parametrize(
+    ("photometric", "word"), [(10, "ITULab"), (34892, "raw"), (777, "unknown")]
+)
+def test_tiff_of_colours_that_cannot_be_kept(tmp_path: Path, photometric: int, word: str) -> None:
+    path = tmp_path / "colours.tif"
+    tifffile.imwrite(path, SAMPLES, photometric="rgb")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags[262].overwrite(photometric)
+    refused(path, path.name, word)
+
+
 def test_unknown_format_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="use one of: png"):
         open_reader(io.BytesIO(b"x"), format="docx")
@@ -196,6 +207,8 @@ REFUSALS = [
     ({"frames": 5, "clip": True}, "x.jpg", "animation", "GIF"),
     ({"frames": 5, "clip": True}, "x.avif", "animation", "WebP"),
     ({"channels": 4}, "x.png", "4 channels", "JPEG"),
+    ({"lab": True}, "x.png", "L*a*b*", "TIFF"),
+    ({"lab": True}, "x.jpg", "L*a*b*", "TIFF"),
     ({"channels": 7}, "x.jpg", "7 channels", "TIFF"),
     ({}, "x.pgm", "3 channels", "PPM"),
     ({}, "x.docx", ".docx", ".png"),

@@ -224,6 +224,26 @@ KINDS: dict[str, tuple[Callable[[], bytes], str, int, int, bool, int]] = {
         "u1", 8, 1, True, 1,
     ),
     "tiff cmyk": (lambda: tiff(colour(4), photometric="separated"), "u1", 8, 4, False, 1),
+    "tiff cielab 8": (lambda: tiff(colour(), photometric="cielab"), "u1", 8, 3, False, 1),
+    "tiff cielab 16": (
+        lambda: tiff(colour(dtype="u2"), photometric="cielab", compression="lzw", predictor=True),
+        "u2", 16, 3, False, 1,
+    ),
+    "tiff cielab planar alpha": (
+        lambda: tiff(
+            noise(4, ROWS, COLUMNS), {"byteorder": ">"}, photometric="cielab",
+            planarconfig="separate", extrasamples=["unassalpha"],
+        ),
+        "u1", 8, 3, True, 1,
+    ),
+    "tiff cielab float": (
+        lambda: tiff(colour(dtype="f4"), photometric="cielab"), "f4", 32, 3, False, 1
+    ),
+    "tiff cielab by pillow": (lambda: pillow(colour(), "TIFF", "LAB"), "u1", 8, 3, False, 1),
+    "tiff icclab 8": (lambda: tiff(colour(), photometric="icclab"), "u1", 8, 3, False, 1),
+    "tiff icclab 16": (
+        lambda: tiff(colour(dtype="u2"), photometric="icclab"), "u2", 16, 3, False, 1
+    ),
     "tiff 5 bands": (
         lambda: tiff(colour(5), planarconfig="contig", **PLAIN), "u1", 8, 5, False, 1
     ),
@@ -452,6 +472,33 @@ def test_white_is_zero_is_inverted_for_other_formats() -> None:
     np.testing.assert_array_equal(frames[0].planes[0][:, :, 0], 255 - samples)
     _, back = read(write(info, frames, format="png")[0])
     np.testing.assert_array_equal(back[0].planes[0][:, :, 0], 255 - samples)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2"])
+def test_lab_is_read_with_gray_in_the_middle(dtype: str) -> None:
+    """a* and b* of CIELab are signed: -1 and 1 lie beside each other."""
+    stored = colour(dtype=dtype)
+    samples = stored.view(f"u{stored.itemsize}")
+    info, frames = read(tiff(samples, photometric="cielab"))
+    (plane,) = frames[0].planes
+    assert info.lab
+    np.testing.assert_array_equal(plane[..., 0], samples[..., 0])
+    middle = -np.iinfo(dtype).min
+    np.testing.assert_array_equal(plane[..., 1:].astype(int) - middle, stored[..., 1:])
+
+
+def test_lab_of_pillow_is_the_same_to_it() -> None:
+    source = pillow(colour(), "TIFF", "LAB")
+    info, frames = read(source)
+    with (
+        Image.open(io.BytesIO(source)) as ours,
+        Image.open(io.BytesIO(write(info, frames)[0])) as theirs,
+    ):
+        assert ours.mode == theirs.mode == "LAB"
+        for k in range(3):
+            band = np.asarray(ours.getchannel(k))
+            np.testing.assert_array_equal(band, np.asarray(theirs.getchannel(k)))
+            np.testing.assert_array_equal(band, frames[0].planes[0][..., k])
 
 
 def test_hidden_still_of_an_animation_is_kept() -> None:

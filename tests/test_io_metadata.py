@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from nlm.errors import FileError
@@ -182,6 +183,36 @@ def test_jpeg_segments_survive() -> None:
         assert ours.info == theirs.info
     assert losses == []
     assert any("APP13" in loss for loss in check_target(info, "x.png"))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_both_descriptions_of_a_tiff_survive(order: str) -> None:
+    """Its own one, in JSON, tifffile writes, beside a person's; readers heed the first."""
+    file = io.BytesIO()
+    samples = picture()[1].planes[0]
+    tifffile.imwrite(file, samples, photometric="rgb", description="a cat", byteorder=order)
+    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as tiff:
+        said = [tag.value for tag in tiff.pages.first.tags if tag.code == 270]
+    assert len(said) == 2
+    info, frame = reread(file.getvalue())
+    assert info.metadata.text == (("Description", "a cat"),)
+    copy, losses = written(info, frame, "tiff")
+    with tifffile.TiffFile(io.BytesIO(copy)) as tiff:
+        assert [tag.value for tag in tiff.pages.first.tags if tag.code == 270] == said
+    with Image.open(io.BytesIO(copy)) as opened:
+        assert opened.size == (20, 12)
+    assert losses == []
+
+
+def test_exif_stands_beside_two_descriptions() -> None:
+    info, frame = picture(exif=exif())
+    info, frame = reread(written(info, frame, "tiff")[0])
+    tags = frame.native.tags
+    texts = [Tag(270, 2, b"one\0"), Tag(270, 2, b"two\0")]
+    tags.tags[270], tags.repeated = texts[0], texts[1:]
+    again, _ = reread(written(info, frame, "tiff")[0])
+    assert again.metadata.native.tags.every(270) == texts
+    assert meaning(again.metadata.exif)["camera"] == meaning(exif())["camera"]
 
 
 def test_large_profile_is_cut_into_segments() -> None:

@@ -108,6 +108,8 @@ def _misfit(info: Info, row: Format) -> str | None:
         return f"the source has {info.bits} bits per sample, {row.title} holds {most}"
     if row.channels and info.channels not in row.channels:
         return f"{row.title} cannot hold {info.channels} channels"
+    if info.lab and not row.lab:
+        return f"{row.title} cannot hold L*a*b* colours"
     if info.alpha and not row.alpha:
         return f"{row.title} cannot hold an alpha channel (transparency)"
     if info.frames != 1 and info.clip and not row.clip:
