@@ -215,6 +215,49 @@ def test_exif_stands_beside_two_descriptions() -> None:
     assert meaning(again.metadata.exif)["camera"] == meaning(exif())["camera"]
 
 
+def jpeg(**options) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture()[1].planes[0]).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def ppm(samples: np.ndarray, kind: str = "P6") -> bytes:
+    head = f"{kind} {samples.shape[1]} {samples.shape[0]} 255\n"
+    return head.encode() + samples.tobytes()
+
+
+FOLLOWED = {
+    "jpeg": jpeg(),
+    "progressive jpeg": jpeg(progressive=True, exif=b"Exif\0\0" + exif()),
+    "restarting jpeg": jpeg(restart_marker_blocks=1),
+    "ppm": ppm(picture()[1].planes[0]),
+    "text ppm": b"P3 1 1 255\n1 2 3\n",
+    "pfm": b"Pf 1 1 -1.0\n".replace(b" ", b"\n", 1) + struct.pack("<f", 0.5),
+}
+BEHIND = {
+    "a clip": b"\0\0\0\x20ftypmp42PPPP",
+    "a jpeg": jpeg(),
+    "a picture of another kind": ppm(picture()[1].planes[0][..., 0], "P5"),
+    "half a header": b"P6 20",
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("source", FOLLOWED)
+def test_what_stands_behind_a_picture_is_told(source: str, behind: str) -> None:
+    info, frame = reread(FOLLOWED[source] + BEHIND[behind])
+    data, losses = written(info, frame, info.format)
+    assert [loss for loss in losses if "behind the picture" in loss] == losses != []
+    assert reread(data)[0].metadata.dropped == ()
+
+
+@pytest.mark.parametrize("padding", [b"", b"\0" * 512, b"\r\n"])
+@pytest.mark.parametrize("source", FOLLOWED)
+def test_padding_behind_a_picture_is_nothing(source: str, padding: bytes) -> None:
+    info, _ = reread(FOLLOWED[source] + padding)
+    assert info.metadata.dropped == ()
+
+
 def test_large_profile_is_cut_into_segments() -> None:
     profile = np.random.default_rng(0).bytes(200_000)
     info, frame = picture(icc=profile)

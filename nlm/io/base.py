@@ -81,6 +81,8 @@ class Info:
     metadata : Metadata
     lab : bool
         Channels are L*, a* and b*; integers of a* and b* have their zero in the middle.
+    bilevel : bool
+        Stored samples have 1 bit; they are read as 0 and 255.
     """
 
     format: str
@@ -95,6 +97,7 @@ class Info:
     chroma: tuple[int, int] | None = None
     metadata: Metadata = field(default_factory=Metadata)
     lab: bool = False
+    bilevel: bool = False
 
 
 @dataclass

@@ -127,16 +127,20 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("gif", "GIF", (".gif",), "gif", _starts(b"GIF87a", b"GIF89a"), alpha=True, clip=True),
     Format("bmp", "BMP", (".bmp", ".dib"), "bmp", _starts(b"BM"), carries=frozenset({"dpi"})),
-    Format("pbm", "PBM", (".pbm",), "netpbm", _netpbm("1", "4"), ints=(1,), channels=(1,)),
+    Format(
+        "pbm", "PBM", (".pbm",), "netpbm", _netpbm("1", "4"), ints=(1,), channels=(1,), pages=True,
+    ),
     Format(
         "pgm", "PGM", (".pgm",), "netpbm", _netpbm("2", "5"),
-        ints=tuple(range(2, 17)), channels=(1,),
+        ints=tuple(range(2, 17)), channels=(1,), pages=True,
     ),
     Format(
         "ppm", "PPM", (".ppm", ".pnm"), "netpbm", _netpbm("3", "6"), ints=tuple(range(2, 17)),
+        pages=True,
     ),
     Format(
         "pam", "PAM", (".pam",), "netpbm", _netpbm("7"), ints=tuple(range(2, 17)), alpha=True,
+        pages=True,
     ),
     Format(
         "pfm", "PFM", (".pfm",), "netpbm", _starts(b"Pf\n", b"PF\n"), ints=(), floats=(32,),

@@ -59,6 +59,7 @@ def probe(file: BinaryIO) -> Info:
         frames=frames,
         clip=clip,
         metadata=tiff_page.metadata(page),
+        bilevel=channels == 1 and directories[0].number(258, layout, 1) == 1,
         lab=page.photometric in (CIE_LAB, ICC_LAB) and channels == 3,
     )
 
