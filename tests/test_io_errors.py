@@ -9,6 +9,7 @@ import stat
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
 
@@ -392,6 +393,44 @@ def test_pipes(format: str) -> None:
             writer.write(frame)
         assert pipe.sunk == b""
     assert len(read(io.BytesIO(pipe.sunk))) == len(read(io.BytesIO(CODED[format])))
+
+
+@pytest.fixture
+def piped(tmp_path: Path):
+    """Makes a named pipe that gives bytes once."""
+    threads = []
+
+    def make(data: bytes) -> Path:
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        threads.append(threading.Thread(target=path.write_bytes, args=(data,)))
+        threads[0].start()
+        return path
+
+    yield make
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+@pytest.mark.parametrize("format", FORMATS)
+def test_named_pipes(piped, format: str) -> None:
+    frames = read(piped(CODED[format]))
+    for one, other in zip(frames, read(io.BytesIO(CODED[format])), strict=True):
+        np.testing.assert_array_equal(one.planes[0], other.planes[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+@pytest.mark.parametrize(("data", "word"), [(b"", "empty"), (b"Dear Sir", "no picture")])
+def test_named_pipes_without_a_picture(piped, data: bytes, word: str) -> None:
+    refused(piped(data), "pipe", word)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+def test_video_flows_from_a_named_pipe(piped) -> None:
+    frame = b"FRAME\n" + bytes(range(96))
+    video = b"YUV4MPEG2 W8 H8 F25:1 Ip A1:1 C420jpeg\n" + frame * 3
+    assert len(read(piped(video))) == 3
 
 
 def test_importing_costs_no_codec() -> None:

@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from nlm.errors import FileError
 from nlm.io import FORMATS, Frame, Info, Metadata, check_target, open_reader, open_writer
 from nlm.io.exif import orientation, with_orientation
+from nlm.io.heif import Still
 from nlm.io.ifd import Directory, Tag, pack_block, read_block
 from nlm.io.samples import turn
 
@@ -137,6 +138,38 @@ def test_avif_orientation_is_understood(turned: int) -> None:
     with Image.open(io.BytesIO(data)) as opened:
         assert opened.getexif().get(274, 1) == turned
     assert reread(data)[0].metadata.orientation == turned
+
+
+def avif_exif(data: bytes) -> bytes | None:
+    """The EXIF block as it stands in the file, without what readers make of the boxes."""
+    items = Still.parse(data).items.values()
+    return next((item.data[4:] for item in items if item.kind == b"Exif"), None)
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+@pytest.mark.parametrize("told", [b"", exif(1), exif(6)])
+def test_avif_is_turned_by_its_boxes_only(told: bytes, turned: int) -> None:
+    """A viewer that heeds both boxes and EXIF must not turn the picture twice."""
+    file = io.BytesIO()
+    shot = Image.fromarray(picture()[1].planes[0])
+    block = Image.Exif()
+    block.load(b"Exif\0\0" + told if told else b"")
+    block[274] = turned
+    shot.save(file, "AVIF", exif=block.tobytes(), quality=100)
+    copy, losses = written(*reread(file.getvalue()), "avif")
+    assert losses == []
+    stands = avif_exif(copy)
+    assert stands is None or orientation(stands) == 1
+    with Image.open(file) as ours, Image.open(io.BytesIO(copy)) as theirs:
+        assert ours.getexif().get(274, 1) == theirs.getexif().get(274, 1) == turned
+
+
+def test_avif_without_exif_stays_without() -> None:
+    data, _ = written(*picture(orientation=6), "avif")
+    assert avif_exif(data) is None
+    copy, _ = written(*reread(data), "avif")
+    assert avif_exif(copy) is None
+    assert reread(copy)[0].metadata.orientation == 6
 
 
 def test_png_chunks_survive_byte_for_byte() -> None:
