@@ -186,6 +186,14 @@ def test_tiff_of_colours_that_cannot_be_kept(tmp_path: Path, photometric: int, w
     refused(path, path.name, word)
 
 
+@pytest.mark.parametrize("size", [(0, 4, 1), (4, -4, 1), (4, 4, 0), (4, 4, -1)])
+def test_netpbm_without_size(tmp_path: Path, size: tuple[int, int, int]) -> None:
+    path = tmp_path / "none.pam"
+    head = "P7\nWIDTH {}\nHEIGHT {}\nDEPTH {}\nMAXVAL 255\nENDHDR\n".format(*size)
+    path.write_bytes(head.encode() * 2)
+    refused(path, path.name, "size of zero")
+
+
 def test_unknown_format_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="use one of: png"):
         open_reader(io.BytesIO(b"x"), format="docx")

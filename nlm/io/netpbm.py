@@ -48,8 +48,6 @@ class Header:
 def probe(file: BinaryIO) -> Info:
     headers, more = _chain(file)
     header = headers[0]
-    if min(header.width, header.height, header.depth) < 1:
-        raise ValueError("a size of zero in the header")
     is_float = header.kind in "Ff"
     top = int(header.top)
     if not is_float and not 1 <= top <= 65535:
@@ -166,7 +164,7 @@ def _chain(file: BinaryIO) -> tuple[tuple[Header, ...], bool]:
             header = _header(file)
         except (ValueError, KeyError):
             break
-        if not header.is_like(headers[0]) or min(header.width, header.height) < 1:
+        if not header.is_like(headers[0]):
             break
         headers.append(header)
     file.seek(headers[-1].end)
@@ -174,12 +172,18 @@ def _chain(file: BinaryIO) -> tuple[tuple[Header, ...], bool]:
 
 
 def _header(file: BinaryIO) -> Header:
+    """The header that begins here."""
     mark = file.read(2).decode("latin-1")
     if mark[:1] != "P" or mark[1:] not in tuple("1234567Ff"):
         raise ValueError("there is no header")
     kind = mark[1]
-    if kind == "7":
-        return _pam_header(file)
+    header = _pam_header(file) if kind == "7" else _short_header(file, kind)
+    if min(header.width, header.height, header.depth) < 1:
+        raise ValueError("a size of zero in the header")
+    return header
+
+
+def _short_header(file: BinaryIO, kind: str) -> Header:
     width, height = int(_word(file)), int(_word(file))
     top = 1.0 if kind in "14" else float(_word(file))
     return Header(kind, width, height, 3 if kind in "36F" else 1, top, file.tell())
