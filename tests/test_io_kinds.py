@@ -220,6 +220,7 @@ KINDS: dict[str, tuple[Callable[[], bytes], str, int, int, bool, int]] = {
     "tiff int32": (lambda: tiff(gray(dtype="i4")), "i4", 32, 1, False, 1),
     "tiff 1 bit": (lambda: tiff(gray() > 99), "u1", 8, 1, False, 1),
     "tiff white is zero": (lambda: tiff(gray(), photometric="miniswhite"), "u1", 8, 1, False, 1),
+    "tiff mask": (lambda: tiff(gray(), photometric="mask"), "u1", 8, 1, False, 1),
     "tiff palette 8": (
         lambda: tiff(gray(), photometric="palette", colormap=noise(3, 256).astype("u2") * 257),
         "u1", 8, 3, False, 1,

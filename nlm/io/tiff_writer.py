@@ -10,7 +10,17 @@ import numpy as np
 from nlm.io import tiff_page
 from nlm.io.base import Frame, Info
 from nlm.io.ifd import EXIF, GPS, Directory, Layout, pack, read_chain
-from nlm.io.tiff_page import CIE_LAB, CMYK, ICC_LAB, PALETTE, RGB, WHITE_IS_ZERO, YCBCR, Page
+from nlm.io.tiff_page import (
+    CIE_LAB,
+    CMYK,
+    ICC_LAB,
+    MASK,
+    PALETTE,
+    RGB,
+    WHITE_IS_ZERO,
+    YCBCR,
+    Page,
+)
 
 _NONE, _DEFLATE = 1, 8
 _LOSSLESS = {1, 5, 8, 32946, 32773, 34925, 50000}  # what is written as it came
@@ -109,8 +119,8 @@ def _photometric(page: Page, colours: int) -> int:
         return RGB
     if page.photometric in (*_COLOURS, WHITE_IS_ZERO) and colours > 1:
         return page.photometric
-    if page.photometric == WHITE_IS_ZERO:
-        return WHITE_IS_ZERO
+    if page.photometric in (WHITE_IS_ZERO, MASK):
+        return page.photometric
     if page.tags.tags.get(262) is not None:
         return tiff_page.BLACK_IS_ZERO
     return {3: RGB, 4: CMYK}.get(colours, tiff_page.BLACK_IS_ZERO)
