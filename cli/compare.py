@@ -28,9 +28,19 @@ Examples:
   nlm compare clip.mp4 --add-noise 25 --frames 40:45      some frames of a clip, and flicker"""
 )
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
-@click.option("-o", "--output", metavar="HTML", help="Write a page with pictures and numbers.")
-@click.option("--sheet", metavar="PNG", help="Write a contact sheet of telling crops.")
-@click.option("--csv", "table", metavar="CSV", help="Write all numbers as a table.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="HTML",
+    type=options.HTML,
+    help="Write a page with pictures and numbers.",
+)
+@click.option(
+    "--sheet", metavar="PNG", type=options.PNG, help="Write a contact sheet of telling crops."
+)
+@click.option(
+    "--csv", "table", metavar="CSV", type=options.CSV, help="Write all numbers as a table."
+)
 @click.option("--save-dir", metavar="DIR", help="Write all pictures as float TIFF.")
 @click.option(
     "--add-noise", type=options.Number(float), metavar="LEVEL",

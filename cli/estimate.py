@@ -21,7 +21,12 @@ Examples:
   nlm estimate --json *.png | jq .sigma"""
 )
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--plot", metavar="PNG", help="Draw noise level over brightness (one input).")
+@click.option(
+    "--plot",
+    metavar="PNG",
+    type=options.PNG,
+    help="Draw noise level over brightness (one input).",
+)
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing plot.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per file on stdout.")
 def command(inputs: tuple[str, ...], plot: str | None, force: bool, as_json: bool) -> int:

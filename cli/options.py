@@ -40,6 +40,28 @@ class Number(click.ParamType[Any]):
             )
 
 
+class Target(click.ParamType[Any]):
+    """The name of an output of one kind; a suffix must be one of that kind."""
+
+    name = "file"
+
+    def __init__(self, kind: str, *suffixes: str) -> None:
+        self.kind = kind
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        suffix = os.path.splitext(value)[1].lower()
+        if suffix and suffix not in self.suffixes:
+            allowed = " or ".join(self.suffixes)
+            self.fail(f"{value}: {self.kind} is written; let its name end in {allowed}", param, ctx)
+        return value
+
+
+PNG = Target("PNG", ".png")
+HTML = Target("HTML", ".html", ".htm")
+CSV = Target("CSV", ".csv", ".txt")
+
+
 def filter_options(command: Command) -> Command:
     """An option for every parameter of every registered filter."""
     seen: dict[str, click.Option] = {}

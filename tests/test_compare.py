@@ -3,9 +3,13 @@
 import csv
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
+import click
 import numpy as np
 import pytest
 import tifffile
@@ -482,6 +486,54 @@ class TestCommand:
         with pytest.raises(nlm.FileError, match="its folder does not exist"):
             run(clean, "--add-noise", 9, "-o", tmp_path / "none" / "page.html")
         assert capsys.readouterr().out == ""
+
+    @pytest.mark.skipif(os.name == "nt", reason="no such limit there")
+    @pytest.mark.parametrize("there", [(), ("out",), ("out/picture",)])
+    def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(self, tmp_path, there):
+        for name in there:
+            (tmp_path / name).mkdir(parents=True)
+        before = sorted(tmp_path.rglob("*"))
+        code = f"""
+import os, resource, signal
+import numpy as np
+from nlm.compare import Picture
+from nlm.noise import Plan
+from nlm.compare.records import save, write_bytes, write_text
+from nlm.errors import FileError
+os.chdir({str(tmp_path)!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+noisy = np.random.default_rng(0).random((200, 200, 1), np.float32)
+picture = Picture("picture.png", noisy, Plan(0.1))
+for write in (
+    lambda: write_bytes("sheet.png", bytes(50000)),
+    lambda: write_text("table.csv", "x" * 50000),
+    lambda: save("out", picture, []),
+):
+    try:
+        write()
+    except FileError as error:
+        assert "larger than allowed" in str(error), error
+        assert chr(10) not in str(error)
+    else:
+        raise SystemExit("no error")
+"""
+        subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+        assert sorted(tmp_path.rglob("*")) == before
+
+    @pytest.mark.parametrize(
+        ("option", "name", "allowed"),
+        [
+            ("-o", "page.png", ".html"), ("-o", "page.JPG", ".html"),
+            ("--sheet", "sheet.jpg", ".png"), ("--sheet", "sheet.xyz", ".png"),
+            ("--csv", "table.html", ".csv"),
+        ],
+    )  # fmt: skip
+    def test_a_suffix_of_another_kind_is_wrong_usage(self, clean, tmp_path, option, name, allowed):
+        target = tmp_path / name
+        with pytest.raises(click.BadParameter, match=rf"{name}: .* is written; .*\{allowed}"):
+            run(clean, "--add-noise", 9, option, target)
+        assert not target.exists()
 
     def test_two_pictures_of_one_name_are_not_saved_together(self, clean):
         with pytest.raises(nlm.UsageError, match="two pictures are called a"):

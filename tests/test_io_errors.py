@@ -9,6 +9,7 @@ import stat
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
 
@@ -174,6 +175,25 @@ def test_png_of_a_hundred_million_pixels_gives_no_warning() -> None:
     assert frame.planes[0].shape == (side, side, 1)
 
 
+@pytest.mark.parametrize(
+    ("photometric", "word"), [(10, "ITULab"), (34892, "raw"), (777, "unknown")]
+)
+def test_tiff_of_colours_that_cannot_be_kept(tmp_path: Path, photometric: int, word: str) -> None:
+    path = tmp_path / "colours.tif"
+    tifffile.imwrite(path, SAMPLES, photometric="rgb")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags[262].overwrite(photometric)
+    refused(path, path.name, word)
+
+
+@pytest.mark.parametrize("size", [(0, 4, 1), (4, -4, 1), (4, 4, 0), (4, 4, -1)])
+def test_netpbm_without_size(tmp_path: Path, size: tuple[int, int, int]) -> None:
+    path = tmp_path / "none.pam"
+    head = "P7\nWIDTH {}\nHEIGHT {}\nDEPTH {}\nMAXVAL 255\nENDHDR\n".format(*size)
+    path.write_bytes(head.encode() * 2)
+    refused(path, path.name, "size of zero")
+
+
 def test_unknown_format_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="use one of: png"):
         open_reader(io.BytesIO(b"x"), format="docx")
@@ -196,6 +216,8 @@ REFUSALS = [
     ({"frames": 5, "clip": True}, "x.jpg", "animation", "GIF"),
     ({"frames": 5, "clip": True}, "x.avif", "animation", "WebP"),
     ({"channels": 4}, "x.png", "4 channels", "JPEG"),
+    ({"lab": True}, "x.png", "L*a*b*", "TIFF"),
+    ({"lab": True}, "x.jpg", "L*a*b*", "TIFF"),
     ({"channels": 7}, "x.jpg", "7 channels", "TIFF"),
     ({}, "x.pgm", "3 channels", "PPM"),
     ({}, "x.docx", ".docx", ".png"),
@@ -379,6 +401,44 @@ def test_pipes(format: str) -> None:
             writer.write(frame)
         assert pipe.sunk == b""
     assert len(read(io.BytesIO(pipe.sunk))) == len(read(io.BytesIO(CODED[format])))
+
+
+@pytest.fixture
+def piped(tmp_path: Path):
+    """Makes a named pipe that gives bytes once."""
+    threads = []
+
+    def make(data: bytes) -> Path:
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        threads.append(threading.Thread(target=path.write_bytes, args=(data,)))
+        threads[0].start()
+        return path
+
+    yield make
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+@pytest.mark.parametrize("format", FORMATS)
+def test_named_pipes(piped, format: str) -> None:
+    frames = read(piped(CODED[format]))
+    for one, other in zip(frames, read(io.BytesIO(CODED[format])), strict=True):
+        np.testing.assert_array_equal(one.planes[0], other.planes[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+@pytest.mark.parametrize(("data", "word"), [(b"", "empty"), (b"Dear Sir", "no picture")])
+def test_named_pipes_without_a_picture(piped, data: bytes, word: str) -> None:
+    refused(piped(data), "pipe", word)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+def test_video_flows_from_a_named_pipe(piped) -> None:
+    frame = b"FRAME\n" + bytes(range(96))
+    video = b"YUV4MPEG2 W8 H8 F25:1 Ip A1:1 C420jpeg\n" + frame * 3
+    assert len(read(piped(video))) == 3
 
 
 def test_importing_costs_no_codec() -> None:

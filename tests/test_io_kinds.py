@@ -16,6 +16,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from nlm.errors import FileError
 from nlm.io import Frame, Info, Options, open_reader, open_writer
 
 ROWS, COLUMNS = 21, 34
@@ -112,6 +113,10 @@ def netpbm(kind: str, samples: np.ndarray, top: int) -> bytes:
     return head.encode() + samples.astype(dtype).tobytes()
 
 
+def pbm(light: np.ndarray) -> bytes:
+    return f"P4 {light.shape[1]} {light.shape[0]}\n".encode() + np.packbits(~light, 1).tobytes()
+
+
 def pam(samples: np.ndarray, top: int) -> bytes:
     rows, columns, depth = samples.shape
     head = f"P7\nWIDTH {columns}\nHEIGHT {rows}\nDEPTH {depth}\nMAXVAL {top}\nENDHDR\n"
@@ -174,6 +179,16 @@ KINDS: dict[str, tuple[Callable[[], bytes], str, int, int, bool, int]] = {
     "ppm 16": (lambda: netpbm("P6", colour(dtype="u2"), 65535), "u2", 16, 3, False, 1),
     "pam rgba 16": (lambda: pam(colour(4, dtype="u2"), 65535), "u2", 16, 3, True, 1),
     "pam la 8": (lambda: pam(colour(2), 255), "u1", 8, 1, True, 1),
+    "pbm": (lambda: pbm(gray() > 99), "u1", 8, 1, False, 1),
+    "pbm pages": (lambda: pbm(gray() > 99) + pbm(gray() > 9), "u1", 8, 1, False, 2),
+    "pgm 1000 pages": (
+        lambda: netpbm("P5", gray(dtype="u2", top=1000), 1000) * 3, "u2", 10, 1, False, 3
+    ),
+    "ppm pages": (
+        lambda: netpbm("P6", colour(), 255) + netpbm("P6", colour(seed=8), 255),
+        "u1", 8, 3, False, 2,
+    ),
+    "pam pages": (lambda: pam(colour(2), 255) * 2, "u1", 8, 1, True, 2),
     "pfm gray": (lambda: pfm(gray(dtype="f4")), "f4", 32, 1, False, 1),
     "pfm rgb": (lambda: pfm(colour(dtype="f4")), "f4", 32, 3, False, 1),
     "avif gray 8": (lambda: avif(gray(), 8), "u1", 8, 1, False, 1),
@@ -205,6 +220,7 @@ KINDS: dict[str, tuple[Callable[[], bytes], str, int, int, bool, int]] = {
     "tiff int32": (lambda: tiff(gray(dtype="i4")), "i4", 32, 1, False, 1),
     "tiff 1 bit": (lambda: tiff(gray() > 99), "u1", 8, 1, False, 1),
     "tiff white is zero": (lambda: tiff(gray(), photometric="miniswhite"), "u1", 8, 1, False, 1),
+    "tiff mask": (lambda: tiff(gray(), photometric="mask"), "u1", 8, 1, False, 1),
     "tiff palette 8": (
         lambda: tiff(gray(), photometric="palette", colormap=noise(3, 256).astype("u2") * 257),
         "u1", 8, 3, False, 1,
@@ -224,6 +240,26 @@ KINDS: dict[str, tuple[Callable[[], bytes], str, int, int, bool, int]] = {
         "u1", 8, 1, True, 1,
     ),
     "tiff cmyk": (lambda: tiff(colour(4), photometric="separated"), "u1", 8, 4, False, 1),
+    "tiff cielab 8": (lambda: tiff(colour(), photometric="cielab"), "u1", 8, 3, False, 1),
+    "tiff cielab 16": (
+        lambda: tiff(colour(dtype="u2"), photometric="cielab", compression="lzw", predictor=True),
+        "u2", 16, 3, False, 1,
+    ),
+    "tiff cielab planar alpha": (
+        lambda: tiff(
+            noise(4, ROWS, COLUMNS), {"byteorder": ">"}, photometric="cielab",
+            planarconfig="separate", extrasamples=["unassalpha"],
+        ),
+        "u1", 8, 3, True, 1,
+    ),
+    "tiff cielab float": (
+        lambda: tiff(colour(dtype="f4"), photometric="cielab"), "f4", 32, 3, False, 1
+    ),
+    "tiff cielab by pillow": (lambda: pillow(colour(), "TIFF", "LAB"), "u1", 8, 3, False, 1),
+    "tiff icclab 8": (lambda: tiff(colour(), photometric="icclab"), "u1", 8, 3, False, 1),
+    "tiff icclab 16": (
+        lambda: tiff(colour(dtype="u2"), photometric="icclab"), "u2", 16, 3, False, 1
+    ),
     "tiff 5 bands": (
         lambda: tiff(colour(5), planarconfig="contig", **PLAIN), "u1", 8, 5, False, 1
     ),
@@ -314,7 +350,7 @@ def test_nothing_is_lost(name: str, tmp_path) -> None:
     with open_writer(target, info, format=None if "tga" in name else info.format) as writer:
         for frame in frames:
             writer.write(frame)
-    assert writer.losses == [] or info.format == "gif"
+    assert writer.losses == [] or info.format in ("gif", "pbm")
     with open_reader(target) as reader:
         again, back = reader.info, list(reader)
     assert_same(frames, back)
@@ -435,6 +471,25 @@ def test_lossy_sources_stay_lossy_and_close(format: str) -> None:
     assert_same(frames, read(exact)[1])
 
 
+BILEVEL = {"png": lambda: small_gray_png(1), "tiff": lambda: tiff(gray() > 99),
+           "pbm": lambda: pbm(gray() > 99), "text": lambda: b"P1 8 1\n10110100\n",
+           "pgm": lambda: netpbm("P5", gray(top=1), 1)}  # fmt: skip
+
+
+@pytest.mark.parametrize("source", BILEVEL)
+def test_one_bit_goes_to_pbm(source: str) -> None:
+    """Gray in between becomes the nearer of black and white, and that is told."""
+    info, frames = read(BILEVEL[source]())
+    assert info.bilevel
+    (plane,) = frames[0].planes
+    shaken = np.where(plane, plane - np.uint8(127), plane + np.uint8(127)).astype("u1")
+    copy, losses = write(info, [Frame((shaken,))], format="pbm")
+    assert any("gray levels" in loss for loss in losses)
+    with Image.open(io.BytesIO(copy)) as picture:
+        assert (picture.format, picture.mode) == ("PPM", "1")
+        np.testing.assert_array_equal(np.asarray(picture), plane[..., 0] == 255)
+
+
 @pytest.mark.parametrize("bits", range(9, 16))
 def test_depth_is_scaled_up_reversibly(bits: int) -> None:
     samples = np.arange(2**bits, dtype="u2").reshape(-1, 2**5, 1)
@@ -452,6 +507,33 @@ def test_white_is_zero_is_inverted_for_other_formats() -> None:
     np.testing.assert_array_equal(frames[0].planes[0][:, :, 0], 255 - samples)
     _, back = read(write(info, frames, format="png")[0])
     np.testing.assert_array_equal(back[0].planes[0][:, :, 0], 255 - samples)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2"])
+def test_lab_is_read_with_gray_in_the_middle(dtype: str) -> None:
+    """a* and b* of CIELab are signed: -1 and 1 lie beside each other."""
+    stored = colour(dtype=dtype)
+    samples = stored.view(f"u{stored.itemsize}")
+    info, frames = read(tiff(samples, photometric="cielab"))
+    (plane,) = frames[0].planes
+    assert info.lab
+    np.testing.assert_array_equal(plane[..., 0], samples[..., 0])
+    middle = -np.iinfo(dtype).min
+    np.testing.assert_array_equal(plane[..., 1:].astype(int) - middle, stored[..., 1:])
+
+
+def test_lab_of_pillow_is_the_same_to_it() -> None:
+    source = pillow(colour(), "TIFF", "LAB")
+    info, frames = read(source)
+    with (
+        Image.open(io.BytesIO(source)) as ours,
+        Image.open(io.BytesIO(write(info, frames)[0])) as theirs,
+    ):
+        assert ours.mode == theirs.mode == "LAB"
+        for k in range(3):
+            band = np.asarray(ours.getchannel(k))
+            np.testing.assert_array_equal(band, np.asarray(theirs.getchannel(k)))
+            np.testing.assert_array_equal(band, frames[0].planes[0][..., k])
 
 
 def test_hidden_still_of_an_animation_is_kept() -> None:
@@ -484,6 +566,13 @@ def test_pages_of_different_sizes() -> None:
     with tifffile.TiffFile(io.BytesIO(write(info, frames)[0])) as copy:
         for page, other in zip(pages, copy.pages, strict=True):
             np.testing.assert_array_equal(page, other.asarray())
+
+
+def test_pages_of_several_kinds_do_not_go_into_a_ppm() -> None:
+    frames = [Frame((colour(),)), Frame((colour(dtype="u2"),))]
+    info = Info("tiff", COLUMNS, ROWS, 3, False, np.dtype("u1"), 8, 2)
+    with pytest.raises(FileError, match="several kinds"):
+        write(info, frames, format="ppm")
 
 
 def test_frames_come_one_by_one() -> None:

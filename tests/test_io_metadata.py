@@ -8,11 +8,13 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from nlm.errors import FileError
 from nlm.io import FORMATS, Frame, Info, Metadata, check_target, open_reader, open_writer
 from nlm.io.exif import orientation, with_orientation
+from nlm.io.heif import Still
 from nlm.io.ifd import Directory, Tag, pack_block, read_block
 from nlm.io.samples import turn
 
@@ -138,6 +140,38 @@ def test_avif_orientation_is_understood(turned: int) -> None:
     assert reread(data)[0].metadata.orientation == turned
 
 
+def avif_exif(data: bytes) -> bytes | None:
+    """The EXIF block as it stands in the file, without what readers make of the boxes."""
+    items = Still.parse(data).items.values()
+    return next((item.data[4:] for item in items if item.kind == b"Exif"), None)
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+@pytest.mark.parametrize("told", [b"", exif(1), exif(6)])
+def test_avif_is_turned_by_its_boxes_only(told: bytes, turned: int) -> None:
+    """A viewer that heeds both boxes and EXIF must not turn the picture twice."""
+    file = io.BytesIO()
+    shot = Image.fromarray(picture()[1].planes[0])
+    block = Image.Exif()
+    block.load(b"Exif\0\0" + told if told else b"")
+    block[274] = turned
+    shot.save(file, "AVIF", exif=block.tobytes(), quality=100)
+    copy, losses = written(*reread(file.getvalue()), "avif")
+    assert losses == []
+    stands = avif_exif(copy)
+    assert stands is None or orientation(stands) == 1
+    with Image.open(file) as ours, Image.open(io.BytesIO(copy)) as theirs:
+        assert ours.getexif().get(274, 1) == theirs.getexif().get(274, 1) == turned
+
+
+def test_avif_without_exif_stays_without() -> None:
+    data, _ = written(*picture(orientation=6), "avif")
+    assert avif_exif(data) is None
+    copy, _ = written(*reread(data), "avif")
+    assert avif_exif(copy) is None
+    assert reread(copy)[0].metadata.orientation == 6
+
+
 def test_png_chunks_survive_byte_for_byte() -> None:
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("Title", "a cat")
@@ -182,6 +216,79 @@ def test_jpeg_segments_survive() -> None:
         assert ours.info == theirs.info
     assert losses == []
     assert any("APP13" in loss for loss in check_target(info, "x.png"))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_both_descriptions_of_a_tiff_survive(order: str) -> None:
+    """Its own one, in JSON, tifffile writes, beside a person's; readers heed the first."""
+    file = io.BytesIO()
+    samples = picture()[1].planes[0]
+    tifffile.imwrite(file, samples, photometric="rgb", description="a cat", byteorder=order)
+    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as tiff:
+        said = [tag.value for tag in tiff.pages.first.tags if tag.code == 270]
+    assert len(said) == 2
+    info, frame = reread(file.getvalue())
+    assert info.metadata.text == (("Description", "a cat"),)
+    copy, losses = written(info, frame, "tiff")
+    with tifffile.TiffFile(io.BytesIO(copy)) as tiff:
+        assert [tag.value for tag in tiff.pages.first.tags if tag.code == 270] == said
+    with Image.open(io.BytesIO(copy)) as opened:
+        assert opened.size == (20, 12)
+    assert losses == []
+
+
+def test_exif_stands_beside_two_descriptions() -> None:
+    info, frame = picture(exif=exif())
+    info, frame = reread(written(info, frame, "tiff")[0])
+    tags = frame.native.tags
+    texts = [Tag(270, 2, b"one\0"), Tag(270, 2, b"two\0")]
+    tags.tags[270], tags.repeated = texts[0], texts[1:]
+    again, _ = reread(written(info, frame, "tiff")[0])
+    assert again.metadata.native.tags.every(270) == texts
+    assert meaning(again.metadata.exif)["camera"] == meaning(exif())["camera"]
+
+
+def jpeg(**options) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture()[1].planes[0]).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def ppm(samples: np.ndarray, kind: str = "P6") -> bytes:
+    head = f"{kind} {samples.shape[1]} {samples.shape[0]} 255\n"
+    return head.encode() + samples.tobytes()
+
+
+FOLLOWED = {
+    "jpeg": jpeg(),
+    "progressive jpeg": jpeg(progressive=True, exif=b"Exif\0\0" + exif()),
+    "restarting jpeg": jpeg(restart_marker_blocks=1),
+    "ppm": ppm(picture()[1].planes[0]),
+    "text ppm": b"P3 1 1 255\n1 2 3\n",
+    "pfm": b"Pf 1 1 -1.0\n".replace(b" ", b"\n", 1) + struct.pack("<f", 0.5),
+}
+BEHIND = {
+    "a clip": b"\0\0\0\x20ftypmp42PPPP",
+    "a jpeg": jpeg(),
+    "a picture of another kind": ppm(picture()[1].planes[0][..., 0], "P5"),
+    "half a header": b"P6 20",
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("source", FOLLOWED)
+def test_what_stands_behind_a_picture_is_told(source: str, behind: str) -> None:
+    info, frame = reread(FOLLOWED[source] + BEHIND[behind])
+    data, losses = written(info, frame, info.format)
+    assert [loss for loss in losses if "behind the picture" in loss] == losses != []
+    assert reread(data)[0].metadata.dropped == ()
+
+
+@pytest.mark.parametrize("padding", [b"", b"\0" * 512, b"\r\n"])
+@pytest.mark.parametrize("source", FOLLOWED)
+def test_padding_behind_a_picture_is_nothing(source: str, padding: bytes) -> None:
+    info, _ = reread(FOLLOWED[source] + padding)
+    assert info.metadata.dropped == ()
 
 
 def test_large_profile_is_cut_into_segments() -> None:

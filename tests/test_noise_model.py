@@ -94,6 +94,9 @@ def test_estimate_tells_the_model_and_draws_it(run_nlm, photo, tmp_path):
     assert report["model"] == "poisson-gaussian"
     assert report["gain"] == pytest.approx(2, rel=0.3)
     assert len(report["curve"]) > 3
+    refused = run_nlm("estimate", photo, "--plot", tmp_path / "curve.jpg", check=2)
+    assert b"let its name end in .png" in refused.stderr
+    assert not (tmp_path / "curve.jpg").exists()
     done = run_nlm("estimate", photo, "--plot", tmp_path / "curve.png", check=0)
     assert b"grows with brightness" in done.stdout
     with Image.open(tmp_path / "curve.png") as image:

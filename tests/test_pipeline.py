@@ -98,6 +98,25 @@ def test_floats_of_any_size_are_denoised(scale):
     assert nlm.estimate_sigma(image * np.float32(scale)) > 0
 
 
+@pytest.mark.parametrize(("dtype", "photometric"), [("u1", 8), ("u2", 8), ("u1", 9), ("u2", 9)])
+def test_noise_about_gray_in_lab_becomes_less(dtype, photometric):
+    """Colours next to gray must not be taken for opposite ones."""
+    step = np.iinfo(dtype).max // 255
+    middle = np.array([0, 128, 128]) * step
+    levels = np.array([120, 0, 0]) + np.random.default_rng(0).normal(size=(48, 64, 3)) * 3
+    samples = (np.rint(levels * step) + middle).astype(dtype)
+    signs = np.array([0, 1, 1], dtype) << (8 * samples.itemsize - 1) if photometric == 8 else 0
+    file = io.BytesIO()
+    tifffile.imwrite(file, samples ^ np.asarray(signs, dtype), photometric=photometric)
+    out, _ = denoised(file.getvalue(), Settings(sigma=3 / 255))
+    with tifffile.TiffFile(io.BytesIO(out)) as tiff:
+        assert tiff.pages.first.photometric == photometric
+        clean = tiff.asarray() ^ np.asarray(signs, dtype)
+    before, after = ((one / step - middle / step)[..., 1:] for one in (samples, clean))
+    assert abs(after.mean()) < 1
+    assert after.std() < before.std() / 2
+
+
 def test_nan_and_infinities_in_a_tiff(tmp_path):
     image = noisy(checkers(50, 60), 0.1)[..., 0]
     image[3, 4], image[20, 30], image[21, 30] = np.nan, np.inf, -np.inf

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,13 @@ def write_bytes(path: str, content: bytes) -> None:
     output = Output(path)
     try:
         output.file.write(content)
-        output.commit()
+    except OSError as error:
+        output.discard()
+        raise write_problem(path, error) from error
     except BaseException:
         output.discard()
         raise
+    output.commit()
 
 
 def saved_names(folder: str, paths: Sequence[str], methods: Sequence[Method]) -> Iterator[Path]:
@@ -94,14 +98,27 @@ def save(folder: str, picture: Picture | Clip, results: Sequence[Result]) -> Non
         "reference": [one.reference for one in picture.frames if one.reference is not None],
         **{one.method: one.frames for one in results},
     }
-    for name, frames in stacks.items():
-        if frames:
-            path = _file(folder, stem, name)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise write_problem(path.parent, error) from error
-            write_bytes(str(path), _tiff(frames))
+    with _made(Path(folder) / stem):
+        for name, frames in stacks.items():
+            if frames:
+                write_bytes(str(_file(folder, stem, name)), _tiff(frames))
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A folder to write into; after a failure no empty one stays that was not there before."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_problem(folder, error) from error
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for one in new:
+                one.rmdir()
+        raise
 
 
 def _file(folder: str, stem: str, name: str) -> Path:

@@ -124,7 +124,7 @@ class AvifEncoder:
             properties.append((Property(b"irot", bytes((quarters,))), True))
         if mirror is not None:
             properties.append((Property(b"imir", bytes((mirror,))), True))
-        if exif := with_orientation(meta.exif, meta.orientation):
+        if exif := with_orientation(meta.exif, 1):  # the boxes turn; EXIF would turn again
             still.add(Item(still.next_number(), b"Exif", b"\0", b"\0\0\0\0" + exif))
         if meta.xmp:
             still.add(Item(still.next_number(), b"mime", _XMP_LABEL, meta.xmp))
@@ -147,7 +147,7 @@ def _metadata(still: Still) -> Metadata:
     primaries, transfer, matrix = _cicp(properties)
     unusual = primaries not in (None, 1, 2) or transfer not in (None, 1, 2, 13)
     return Metadata(
-        exif=with_orientation(exif, orientation),
+        exif=exif and with_orientation(exif, orientation),
         icc=icc,
         xmp=xmp,
         orientation=orientation,

@@ -79,6 +79,10 @@ class Info:
         Planes are luma and two of chroma, subsampled by these powers of two across and down;
         None = one plane holds all channels.
     metadata : Metadata
+    lab : bool
+        Channels are L*, a* and b*; integers of a* and b* have their zero in the middle.
+    bilevel : bool
+        Stored samples have 1 bit; they are read as 0 and 255.
     """
 
     format: str
@@ -92,6 +96,8 @@ class Info:
     clip: bool = False
     chroma: tuple[int, int] | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    lab: bool = False
+    bilevel: bool = False
 
 
 @dataclass

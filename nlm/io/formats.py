@@ -36,6 +36,8 @@ class Format:
         Holds signed integers.
     channels : tuple of int
         Colour channels it can hold; () = any.
+    lab : bool
+        Its three channels may be L*, a* and b*.
     alpha, pages, clip : bool
         Holds an alpha plane; several independent pages; an animation.
     carries : frozenset of str
@@ -53,6 +55,7 @@ class Format:
     floats: tuple[int, ...] = ()
     signed: bool = False
     channels: tuple[int, ...] = (1, 3)
+    lab: bool = False
     alpha: bool = False
     pages: bool = False
     clip: bool = False
@@ -107,8 +110,8 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "tiff", "TIFF", (".tif", ".tiff", ".btf", ".tf8"), "stacks",
         _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-        ints=(8, 16, 32, 64), floats=(16, 32, 64), signed=True, channels=(), alpha=True,
-        pages=True, carries=ALL_METADATA - {"text"}, turns=True,
+        ints=(8, 16, 32, 64), floats=(16, 32, 64), signed=True, channels=(), lab=True,
+        alpha=True, pages=True, carries=ALL_METADATA - {"text"}, turns=True,
     ),
     Format(
         "webp", "WebP", (".webp",), "webp", (((0, b"RIFF"), (8, b"WEBP")),),
@@ -124,16 +127,20 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("gif", "GIF", (".gif",), "gif", _starts(b"GIF87a", b"GIF89a"), alpha=True, clip=True),
     Format("bmp", "BMP", (".bmp", ".dib"), "bmp", _starts(b"BM"), carries=frozenset({"dpi"})),
-    Format("pbm", "PBM", (".pbm",), "netpbm", _netpbm("1", "4"), ints=(1,), channels=(1,)),
+    Format(
+        "pbm", "PBM", (".pbm",), "netpbm", _netpbm("1", "4"), ints=(1,), channels=(1,), pages=True,
+    ),
     Format(
         "pgm", "PGM", (".pgm",), "netpbm", _netpbm("2", "5"),
-        ints=tuple(range(2, 17)), channels=(1,),
+        ints=tuple(range(2, 17)), channels=(1,), pages=True,
     ),
     Format(
         "ppm", "PPM", (".ppm", ".pnm"), "netpbm", _netpbm("3", "6"), ints=tuple(range(2, 17)),
+        pages=True,
     ),
     Format(
         "pam", "PAM", (".pam",), "netpbm", _netpbm("7"), ints=tuple(range(2, 17)), alpha=True,
+        pages=True,
     ),
     Format(
         "pfm", "PFM", (".pfm",), "netpbm", _starts(b"Pf\n", b"PF\n"), ints=(), floats=(32,),

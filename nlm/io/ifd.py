@@ -79,11 +79,33 @@ class Tag:
 
 @dataclass
 class Directory:
-    """The tags of a page; those that point to another directory stand in `nested`."""
+    """The tags of a page.
+
+    Attributes
+    ----------
+    at : int
+        Where it stands in the file.
+    tags : dict of Tag
+        By code; of tags that occur more than once the first, which is the one that readers heed.
+    nested : dict of Directory
+        Those that tags point to, by the code of the tag.
+    repeated : list of Tag
+        What occurred again, in the order of the file.
+    """
 
     at: int = 0
     tags: dict[int, Tag] = field(default_factory=dict)
     nested: dict[int, Directory] = field(default_factory=dict)
+    repeated: list[Tag] = field(default_factory=list)
+
+    def every(self, code: int) -> list[Tag]:
+        """All tags of a code."""
+        first = [self.tags[code]] if code in self.tags else []
+        return first + [tag for tag in self.repeated if tag.code == code]
+
+    def codes(self) -> list[int]:
+        """The codes of all entries in the order of the file."""
+        return sorted([*self.tags, *(tag.code for tag in self.repeated)])
 
     def number(self, code: int, layout: Layout, default: int) -> int:
         """First value of a tag of integers."""
@@ -95,7 +117,7 @@ class Directory:
         """The same directory in the other byte order."""
         tags = {code: tag.reordered(swap) for code, tag in self.tags.items()}
         nested = {code: one.reordered(swap) for code, one in self.nested.items()}
-        return Directory(self.at, tags, nested)
+        return Directory(self.at, tags, nested, [tag.reordered(swap) for tag in self.repeated])
 
 
 def read_layout(file: BinaryIO) -> tuple[Layout, int]:
@@ -192,7 +214,11 @@ def _read_directory(
             data = file.read(size)
             if len(data) < size:
                 raise ValueError("the file ends inside a tag")
-        directory.tags[code] = Tag(code, kind, data[:size])
+        tag = Tag(code, kind, data[:size])
+        if code in directory.tags:
+            directory.repeated.append(tag)
+        else:
+            directory.tags[code] = tag
     for code in _POINTERS:
         if code in directory.tags and depth < 3:
             place = directory.number(code, layout, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _APP0, _APP1, _APP2, _APP14, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xE2, 0xEE, 0xF
 _ROOM = 65533  # bytes that a segment can hold
 _QUALITY = 95  # where the source has no tables of its own
 _BARE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+_MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd7\xff])")  # neither bare nor a coded 255
+_PADDING = b"\0\xff\r\n\t "
 _HEADERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SAMPLING = {(1, 1): 0, (2, 1): 1, (2, 2): 2}  # of the first component, the others being 1 x 1
 
@@ -40,6 +43,7 @@ def probe(file: BinaryIO) -> Info:
     from PIL.JpegImagePlugin import JpegImageFile
 
     header, segments = _segments(file)
+    more = _is_followed(file)
     marker, frame_header = header
     precision, height, width, components = struct.unpack(">BHHB", frame_header[:6])
     if marker not in (0xC0, 0xC1, 0xC2) or precision != 8:
@@ -66,6 +70,8 @@ def probe(file: BinaryIO) -> Info:
         dropped.append("the unusual chroma subsampling (4:4:4 is written)")
     if any(kind == _APP2 and data.startswith(b"MPF\0") for kind, data in segments):
         dropped.append("the further pictures inside the JPEG (gain map, depth, or large preview)")
+    elif more:
+        dropped.append("what stands behind the picture in the file (as of motion photos)")
     return Info(
         format="jpeg",
         width=width,
@@ -160,6 +166,17 @@ def _segments(file: BinaryIO) -> tuple[tuple[int, bytes], list[tuple[int, bytes]
     if header is None or len(header[1]) < 6:
         raise ValueError("there is no picture in it")
     return header, parts
+
+
+def _is_followed(file: BinaryIO) -> bool:
+    """Whether anything but padding stands behind the picture; the file is at its first scan."""
+    data = file.read()
+    at = 0
+    while found := _MARKER.search(data, at):
+        if found[1][0] == _END:
+            return bool(data[found.end() :].strip(_PADDING))
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return False
 
 
 def _is_carried(kind: int, data: bytes) -> bool:

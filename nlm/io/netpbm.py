@@ -1,4 +1,4 @@
-"""PBM, PGM, PPM, PAM and PFM: a short text header and plain samples."""
+"""PBM, PGM, PPM, PAM and PFM: a short text header and plain samples, several times in a row."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from nlm.io.base import Frame, Info, Metadata, Options
 from nlm.io.samples import join, split
 
+_MORE = "what stands behind the picture in the file"
+_PADDING = b"\0\r\n\t "
 _NAMES = {"1": "pbm", "2": "pgm", "3": "ppm", "4": "pbm", "5": "pgm", "6": "ppm", "7": "pam"}
 
 
@@ -26,12 +28,26 @@ class Header:
     top: float
     start: int
 
+    @property
+    def is_text(self) -> bool:
+        """Whether samples are written as words."""
+        return self.kind in "123"
+
+    @property
+    def end(self) -> int:
+        """Where binary samples end."""
+        width = (self.width + 7) // 8 if self.kind == "4" else self.width
+        size = 4 if self.kind in "Ff" else 1 if self.top < 256 else 2
+        return self.start + width * self.height * self.depth * size
+
+    def is_like(self, other: Header) -> bool:
+        """Whether the samples are of the same kind."""
+        return (self.kind, self.depth, self.top) == (other.kind, other.depth, other.top)
+
 
 def probe(file: BinaryIO) -> Info:
-    file.seek(0)
-    header = _pam_header(file) if file.read(2) == b"P7" else _header(file)
-    if min(header.width, header.height, header.depth) < 1:
-        raise ValueError("a size of zero in the header")
+    headers, more = _chain(file)
+    header = headers[0]
     is_float = header.kind in "Ff"
     top = int(header.top)
     if not is_float and not 1 <= top <= 65535:
@@ -48,19 +64,26 @@ def probe(file: BinaryIO) -> Info:
         alpha=alpha,
         dtype=np.dtype(np.float32 if is_float else np.uint8 if bits <= 8 else np.uint16),
         bits=bits,
-        metadata=Metadata(native=header),
+        frames=len(headers),
+        metadata=Metadata(native=headers, dropped=(_MORE,) if more else ()),
+        bilevel=top == 1 and header.depth == 1 and not is_float,
     )
 
 
 def frames(file: BinaryIO, info: Info) -> Iterator[Frame]:
-    header: Header = info.metadata.native
-    file.seek(header.start)
-    body = file.read()
+    headers: tuple[Header, ...] = info.metadata.native
+    for header in headers:
+        file.seek(header.start)
+        body = file.read() if header.is_text else file.read(header.end - header.start)
+        yield _frame(body, header, info)
+
+
+def _frame(body: bytes, header: Header, info: Info) -> Frame:
     shape = (header.height, header.width, header.depth)
     if header.kind in "Ff":
         order = "<" if header.top < 0 else ">"
         samples = _samples(body, np.dtype(f"{order}f4"), shape)[::-1]  # bottom row first
-    elif header.kind in "123":
+    elif header.is_text:
         samples = _text_samples(body, header.kind, shape)
     elif header.kind == "4":
         packed = _samples(body, np.dtype(np.uint8), (header.height, (header.width + 7) // 8, 1))
@@ -71,7 +94,7 @@ def frames(file: BinaryIO, info: Info) -> Iterator[Frame]:
         samples = 1 - samples  # there 1 is black
     if header.kind not in "Ff":
         samples = _scale(samples, int(header.top), 2**info.bits - 1)
-    yield split(np.ascontiguousarray(samples, info.dtype), info.channels, info.alpha)
+    return split(np.ascontiguousarray(samples, info.dtype), info.channels, info.alpha)
 
 
 def encoder(file: BinaryIO, info: Info, options: Options) -> NetpbmEncoder:
@@ -79,7 +102,7 @@ def encoder(file: BinaryIO, info: Info, options: Options) -> NetpbmEncoder:
 
 
 class NetpbmEncoder:
-    """One picture per file, binary samples."""
+    """Pictures one behind the other, binary samples."""
 
     def __init__(self, file: BinaryIO, info: Info) -> None:
         self._file = file
@@ -88,7 +111,12 @@ class NetpbmEncoder:
     def write(self, frame: Frame) -> None:
         samples = join(frame)
         samples = samples[:, :, None] if samples.ndim == 2 else samples
-        if self._info.format == "pfm":
+        info = self._info
+        if (samples.shape[2], samples.dtype) != (info.channels + info.alpha, info.dtype):
+            raise ValueError("its pages are of several kinds")
+        if info.format == "pbm":
+            head, body = self._head("P4", samples, ""), _packed(samples[:, :, 0])
+        elif info.format == "pfm":
             kind = "PF" if self._info.channels == 3 else "Pf"
             head, body = self._head(kind, samples, "-1.0"), samples[::-1].astype("<f4")
         else:
@@ -107,14 +135,15 @@ class NetpbmEncoder:
 
     def _top(self) -> int:
         """The source's own maxval, which may be an odd one such as 1000."""
-        header: Header | None = self._info.metadata.native
-        if header is not None and header.top > 1:
-            return int(header.top)
+        headers: tuple[Header, ...] | None = self._info.metadata.native
+        if headers is not None and headers[0].top > 1:
+            return int(headers[0].top)
         return int(2**self._info.bits - 1)
 
     @staticmethod
     def _head(kind: str, samples: NDArray[Any], top: str) -> bytes:
-        return f"{kind}\n{samples.shape[1]} {samples.shape[0]}\n{top}\n".encode()
+        size = f"{samples.shape[1]} {samples.shape[0]}"
+        return "".join(f"{line}\n" for line in (kind, size, top) if line).encode()
 
     @staticmethod
     def _pam_head(samples: NDArray[Any], top: int) -> bytes:
@@ -124,9 +153,37 @@ class NetpbmEncoder:
         return f"P7\n{lines}\nENDHDR\n".encode()
 
 
+def _chain(file: BinaryIO) -> tuple[tuple[Header, ...], bool]:
+    """All pictures of a file, and whether anything stands behind that is no more of them."""
+    file.seek(0)
+    headers = [_header(file)]
+    if headers[0].is_text:
+        return (headers[0],), b"P" in file.read()
+    while file.seek(headers[-1].end):
+        try:
+            header = _header(file)
+        except (ValueError, KeyError):
+            break
+        if not header.is_like(headers[0]):
+            break
+        headers.append(header)
+    file.seek(headers[-1].end)
+    return tuple(headers), bool(file.read().strip(_PADDING))
+
+
 def _header(file: BinaryIO) -> Header:
-    file.seek(1)
-    kind = file.read(1).decode("latin-1")
+    """The header that begins here."""
+    mark = file.read(2).decode("latin-1")
+    if mark[:1] != "P" or mark[1:] not in tuple("1234567Ff"):
+        raise ValueError("there is no header")
+    kind = mark[1]
+    header = _pam_header(file) if kind == "7" else _short_header(file, kind)
+    if min(header.width, header.height, header.depth) < 1:
+        raise ValueError("a size of zero in the header")
+    return header
+
+
+def _short_header(file: BinaryIO, kind: str) -> Header:
     width, height = int(_word(file)), int(_word(file))
     top = 1.0 if kind in "14" else float(_word(file))
     return Header(kind, width, height, 3 if kind in "36F" else 1, top, file.tell())
@@ -166,6 +223,11 @@ def _samples(body: bytes, dtype: np.dtype[Any], shape: tuple[int, int, int]) -> 
     if len(body) < count * dtype.itemsize:
         raise ValueError(f"{len(body)} bytes of samples where {count * dtype.itemsize} belong")
     return np.frombuffer(body, dtype, count).reshape(shape)
+
+
+def _packed(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """Rows of bits, dark ones being 1."""
+    return np.packbits(samples < 128, axis=1)
 
 
 def _scale(samples: NDArray[Any], top: int, new_top: int) -> NDArray[Any]:

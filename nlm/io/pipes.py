@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
+from contextlib import nullcontext
 from typing import BinaryIO
 
 from nlm.io.formats import sniff
@@ -17,7 +18,7 @@ from nlm.io.video.containers import CONTAINERS
 __all__ = ["buffered"]
 
 
-def buffered(stream: BinaryIO, head: int) -> BinaryIO:
+def buffered(stream: BinaryIO, head: int, owned: bool = False) -> BinaryIO:
     """A file that begins with the stream's first bytes again.
 
     Parameters
@@ -25,24 +26,32 @@ def buffered(stream: BinaryIO, head: int) -> BinaryIO:
     stream : binary stream
     head : int
         Bytes that decide about the format.
+    owned : bool
+        The stream is closed once it is read, or with the file.
     """
     start = stream.read(head)
     row = sniff(start)
-    if row is None or not row.is_video:
-        return io.BytesIO(start + stream.read())
-    if CONTAINERS[row.name].flows:
-        return io.BufferedReader(_Headed(start, stream), 1 << 16)
-    gathered = tempfile.TemporaryFile()  # noqa: SIM115 - the reader closes it
-    gathered.write(start)
-    shutil.copyfileobj(stream, gathered)
-    return gathered
+    if row is not None and row.is_video and CONTAINERS[row.name].flows:
+        return io.BufferedReader(_Headed(start, stream, owned), 1 << 16)
+    with stream if owned else nullcontext():
+        if row is None or not row.is_video:
+            return io.BytesIO(start + stream.read())
+        gathered = tempfile.TemporaryFile()  # noqa: SIM115 - the reader closes it
+        gathered.write(start)
+        shutil.copyfileobj(stream, gathered)
+        return gathered
 
 
 class _Headed(io.RawIOBase):
     """A stream with its first bytes put back."""
 
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self._head, self._stream = head, stream
+    def __init__(self, head: bytes, stream: BinaryIO, owned: bool) -> None:
+        self._head, self._stream, self._owned = head, stream, owned
+
+    def close(self) -> None:
+        if self._owned:
+            self._stream.close()
+        super().close()
 
     def readable(self) -> bool:
         return True

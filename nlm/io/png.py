@@ -84,6 +84,7 @@ def probe(file: BinaryIO) -> Info:
         frames=count if clip else 1,
         clip=clip,
         metadata=_metadata(native, loop),
+        bilevel=colour == 0 and depth == 1,
     )
 
 

@@ -32,6 +32,8 @@ def open_source(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, BinaryI
         name = os.fspath(source)
         file: BinaryIO = _open_path(name)
         owned = True
+        if not file.seekable():  # a named pipe, or what stands in /dev/fd
+            file = buffered(file, _HEAD, owned)
     else:
         name = str(getattr(source, "name", "<stream>"))
         owned = not source.seekable()

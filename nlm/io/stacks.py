@@ -13,14 +13,27 @@ from nlm.io import tiff_page
 from nlm.io.base import Frame, Info, Options
 from nlm.io.ifd import read_chain
 from nlm.io.samples import expand_bits, split
-from nlm.io.tiff_page import PALETTE, WHITE_IS_ZERO, YCBCR, Page
+from nlm.io.tiff_page import (
+    BLACK_IS_ZERO,
+    CIE_LAB,
+    CMYK,
+    ICC_LAB,
+    MASK,
+    PALETTE,
+    RGB,
+    WHITE_IS_ZERO,
+    YCBCR,
+    Page,
+)
 from nlm.io.tiff_writer import TiffEncoder
 
 if TYPE_CHECKING:
     import tifffile
 
 Samples = NDArray[Any]
-_CFA = 32803
+_READ = {WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR, CIE_LAB, ICC_LAB}
+_CFA, _LINEAR_RAW = 32803, 34892
+_OTHERS = {10: "ITULab", 32844: "LogL", 32845: "LogLuv", 51177: "depth map"}
 _JPEG, _NONE = 7, 1
 _ALPHA = (1, 2)  # kinds of extra samples
 
@@ -46,6 +59,8 @@ def probe(file: BinaryIO) -> Info:
         frames=frames,
         clip=clip,
         metadata=tiff_page.metadata(page),
+        bilevel=channels == 1 and directories[0].number(258, layout, 1) == 1,
+        lab=page.photometric in (CIE_LAB, ICC_LAB) and channels == 3,
     )
 
 
@@ -85,6 +100,16 @@ def _samples(page: Page) -> tuple[int, np.dtype[Any], int, bool]:
             "is a raw sensor picture (colour filter array); develop it first, for example to "
             "a 16-bit TIFF"
         )
+    if page.photometric == _LINEAR_RAW:
+        raise NotImplementedError(
+            "is a raw picture (linear DNG); develop it first, for example to a 16-bit TIFF"
+        )
+    if page.photometric not in _READ:
+        name = _OTHERS.get(page.photometric, "unknown")
+        raise NotImplementedError(
+            f"is a TIFF of a kind that nlm does not read ({name}, photometric interpretation "
+            f"{page.photometric}); save it as gray, RGB, CMYK or CIELab first"
+        )
     directory, layout = page.tags, page.layout
     bits = directory.number(258, layout, 1)
     kind = directory.number(339, layout, 1)
@@ -123,6 +148,8 @@ def _frame(samples: Samples, stored: Any, page: Page) -> Frame:
         samples = np.moveaxis(samples, 0, -1)
     if page.photometric == WHITE_IS_ZERO:
         samples = tiff_page.inverted(samples, bits)
+    if page.photometric == CIE_LAB and channels == 3:
+        samples = tiff_page.lab_flipped(samples)
     frame = split(samples.astype(dtype, copy=False), channels, alpha)
     frame.native = page
     return frame

@@ -75,6 +75,8 @@ def container_bits(info: Info, row: Format) -> int | None:
         return bits if bits in row.floats else None
     if info.dtype.kind == "i" and not row.signed:
         return None
+    if info.bilevel and 1 in row.ints:
+        return info.bits  # the encoder decides between black and white
     return next((bits for bits in row.ints if bits >= info.bits), None)
 
 
@@ -108,6 +110,8 @@ def _misfit(info: Info, row: Format) -> str | None:
         return f"the source has {info.bits} bits per sample, {row.title} holds {most}"
     if row.channels and info.channels not in row.channels:
         return f"{row.title} cannot hold {info.channels} channels"
+    if info.lab and not row.lab:
+        return f"{row.title} cannot hold L*a*b* colours"
     if info.alpha and not row.alpha:
         return f"{row.title} cannot hold an alpha channel (transparency)"
     if info.frames != 1 and info.clip and not row.clip:
@@ -135,6 +139,8 @@ def _losses(info: Info, row: Format) -> list[str]:
         ]
     if row.name == "gif" and (info.channels == 3 or info.alpha):
         losses.append("colours beyond 256 per frame and partial transparency (GIF has neither)")
+    if row.name == "pbm":
+        losses.append("gray levels between black and white (PBM has none)")
     if row is FALLBACK and (meta.exif or meta.icc or meta.xmp):
         losses = [*dict.fromkeys([*losses, "all metadata"])]
     return losses

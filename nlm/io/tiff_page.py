@@ -15,7 +15,8 @@ from nlm.io.ifd import EXIF, GPS, Directory, Layout, Tag, pack_block, read_block
 
 __all__ = ["Page", "foreign_page", "metadata"]
 
-BLACK_IS_ZERO, WHITE_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 1, 0, 2, 3, 5, 6, 8
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)
+CIE_LAB, ICC_LAB = 8, 9
 _DESCRIPTION, _ORIENTATION, _XRES, _YRES, _UNIT, _XMP, _ICC = 270, 274, 282, 283, 296, 700, 34675
 _SUB_PAGES = 330
 _SOFTWARE, _DATE = 305, 306
@@ -164,6 +165,15 @@ def _dpi(page: Page) -> tuple[float, float] | None:
         return None
     unit = 1.0 if found[2] == _INCH else 2.54
     return found[0][0] / found[0][1] * unit, found[1][0] / found[1][1] * unit
+
+
+def lab_flipped(samples: NDArray[Any]) -> NDArray[Any]:
+    """CIELab samples with a* and b* in two's complement as if offset (as in ICCLab), and back."""
+    if samples.dtype.kind != "u":
+        return samples
+    flipped = samples.copy()
+    flipped[:, :, 1:3] ^= samples.dtype.type(1 << 8 * samples.dtype.itemsize - 1)
+    return flipped
 
 
 def inverted(samples: NDArray[Any], bits: int) -> NDArray[Any]:

@@ -10,13 +10,24 @@ import numpy as np
 from nlm.io import tiff_page
 from nlm.io.base import Frame, Info
 from nlm.io.ifd import EXIF, GPS, Directory, Layout, pack, read_chain
-from nlm.io.tiff_page import CMYK, LAB, PALETTE, RGB, WHITE_IS_ZERO, YCBCR, Page
+from nlm.io.tiff_page import (
+    CIE_LAB,
+    CMYK,
+    ICC_LAB,
+    MASK,
+    PALETTE,
+    RGB,
+    WHITE_IS_ZERO,
+    YCBCR,
+    Page,
+)
 
 _NONE, _DEFLATE = 1, 8
 _LOSSLESS = {1, 5, 8, 32946, 32773, 34925, 50000}  # what is written as it came
 _PREDICTABLE = {5, 8, 32946, 34925, 50000}
 _HORIZONTAL, _FLOATING = 2, 3
 _STAND_IN = {EXIF: EXIF - 1, GPS: GPS - 1}  # the library refuses to write the real ones
+_COLOURS = {RGB: 3, CIE_LAB: 3, ICC_LAB: 3, CMYK: 4}  # channels that are no extra samples
 _CLASSIC_LIMIT = 2**32 - 2**25  # bytes that a file with 4-byte offsets can address
 
 
@@ -48,7 +59,9 @@ class TiffEncoder:
         photometric = _photometric(page, colours)
         if photometric == WHITE_IS_ZERO:
             samples = tiff_page.inverted(samples, 8 * samples.dtype.itemsize)
-        extra = [0] * max(0, colours - {RGB: 3, LAB: 3, CMYK: 4}.get(photometric, 1))
+        if photometric == CIE_LAB:
+            samples = tiff_page.lab_flipped(samples)
+        extra = [0] * max(0, colours - _COLOURS.get(photometric, 1))
         if frame.alpha is not None:
             samples = np.concatenate([samples, frame.alpha[:, :, None]], axis=2)
             extra.append(_alpha_kind(page))
@@ -68,7 +81,6 @@ class TiffEncoder:
             tile=page.tile,
             compression=compression if compression != _NONE else None,
             predictor=_predictor(page, compression, samples.dtype),
-            description=page.raw_text(270),
             software=page.raw_text(305) or False,
             datetime=None,
             resolution=resolution[:2] if resolution else None,
@@ -89,7 +101,7 @@ class TiffEncoder:
         layout, directories = read_chain(self._file)
         head = 8 if layout.big else 2
         for directory, nested in zip(directories, self._nested, strict=True):
-            codes = sorted(directory.tags)
+            codes = directory.codes()
             for code, one in nested.items():
                 start = self._file.seek(0, 2)
                 if start % 2:
@@ -105,10 +117,10 @@ class TiffEncoder:
 def _photometric(page: Page, colours: int) -> int:
     if page.photometric in (PALETTE, YCBCR):
         return RGB
-    if page.photometric in (RGB, CMYK, LAB, WHITE_IS_ZERO) and colours > 1:
+    if page.photometric in (*_COLOURS, WHITE_IS_ZERO) and colours > 1:
         return page.photometric
-    if page.photometric == WHITE_IS_ZERO:
-        return WHITE_IS_ZERO
+    if page.photometric in (WHITE_IS_ZERO, MASK):
+        return page.photometric
     if page.tags.tags.get(262) is not None:
         return tiff_page.BLACK_IS_ZERO
     return {3: RGB, 4: CMYK}.get(colours, tiff_page.BLACK_IS_ZERO)
@@ -131,7 +143,6 @@ def _predictor(page: Page, compression: int, dtype: np.dtype[Any]) -> int | None
 
 def _extra_tags(page: Page) -> list[tuple[int, int, int, bytes, bool]]:
     tags = [(tag.code, tag.kind, tag.count, tag.data, False) for tag in page.carried()]
-    date = page.tags.tags.get(306)
-    if date is not None:
-        tags.append((306, date.kind, date.count, date.data, False))
+    for code in (270, 306):
+        tags += [(code, tag.kind, tag.count, tag.data, False) for tag in page.tags.every(code)]
     return tags
