@@ -16,7 +16,16 @@ import nlm
 from nlm.io import Options, Span, open_reader
 from nlm.pipeline import denoise_file
 from nlm.settings import Settings
-from tests.clips import about, frame_of, make_video, packets_of, read_video, texture
+from tests.clips import (
+    about,
+    frame_of,
+    make_transparent,
+    make_video,
+    packets_of,
+    read_video,
+    texture,
+    transparency_of,
+)
 from tests.conftest import noisy
 
 OFF = Settings(sigma=0.0)
@@ -268,6 +277,81 @@ def test_odd_sizes_stay(tmp_path, size, name, codec):
     rows, columns = (round(size[1] / full.shape[0]), round(size[0] / full.shape[1]))
     chroma = full[:: 2 // rows, :: 2 // columns].astype(int)
     assert np.abs(chroma - frames[0][1]).mean() < 2
+
+
+class TestTransparencyBesideThePictures:
+    """That of VP8 and VP9, which the usual decoders pass over."""
+
+    @pytest.mark.parametrize("suffix", ["webm", "mkv"])
+    @pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+    def test_it_stays(self, tmp_path, codec, suffix):
+        source, target = tmp_path / "a.webm", tmp_path / f"b.{suffix}"
+        make_transparent(source, codec)
+        result = denoise_file(source, target, OFF)
+        assert (result.status, result.frames, result.losses) == ("ok", 6, ())
+        before, after = transparency_of(source), transparency_of(target)
+        assert before.shape == after.shape == (6, 48, 64)
+        assert np.abs(before.astype(int) - after).mean() < 1
+        assert about(source)["streams"][0][1] == about(target)["streams"][0][1]
+
+    def test_of_a_part(self, tmp_path):
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9")
+        with open_reader(tmp_path / "a.webm", span=Span(start=0.08, end=0.16)) as reader:
+            assert reader.info.alpha
+            assert [frame.alpha.shape for frame in reader] == [(48, 64)] * 2
+
+    @pytest.mark.parametrize(
+        ("name", "options"),
+        [
+            ("b.mov", Options()),
+            ("b.y4m", Options()),
+            ("b.mp4", Options(codec="vp9")),
+            ("b.mkv", Options(codec="h264")),
+        ],
+    )
+    def test_where_it_cannot_stay_that_is_told(self, tmp_path, name, options):
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9")
+        told = Settings(sigma=0.0, options=options)
+        result = denoise_file(tmp_path / "a.webm", tmp_path / name, told)
+        assert "transparency" in result.losses
+        assert "alpha_mode" not in {key.lower() for key in about(tmp_path / name)["streams"][0][3]}
+
+    def test_where_no_decoder_reads_it_that_is_told(self, tmp_path, monkeypatch):
+        from nlm.io.video import reader
+
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9")
+        monkeypatch.setattr(reader, "decoder_with_alpha", lambda stream: None)
+        result = denoise_file(tmp_path / "a.webm", tmp_path / "b.webm", OFF)
+        assert any("transparency" in loss for loss in result.losses)
+        assert "alpha_mode" not in about(tmp_path / "b.webm")["streams"][0][3]
+
+    @pytest.mark.parametrize("pixels", ["yuva444p", "yuva422p", "yuva420p", "gbrap10le"])
+    @pytest.mark.parametrize("suffix", ["webm", "mp4"])
+    def test_from_another_codec(self, tmp_path, suffix, pixels):
+        make_video(tmp_path / "a.mkv", codec="ffv1", pixels=pixels, count=3)
+        result = denoise_file(tmp_path / "a.mkv", tmp_path / f"b.{suffix}", OFF)
+        assert result.status == "ok"
+        if suffix == "webm" and "transparency" not in result.losses:
+            assert transparency_of(tmp_path / "b.webm").shape == (3, 48, 64)
+
+    def test_frames_without_it_are_opaque(self, tmp_path):
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9")
+        with (
+            av.open(str(tmp_path / "a.webm")) as source,
+            av.open(str(tmp_path / "b.webm"), "w") as out,
+        ):
+            copy = out.add_stream("libvpx-vp9", 25)
+            copy.width, copy.height, copy.pix_fmt = 64, 48, "yuva420p"
+            for packet in source.demux(video=0):
+                if packet.size:
+                    bare = av.Packet(bytes(packet))
+                    bare.pts, bare.dts, bare.time_base = packet.pts, packet.dts, packet.time_base
+                    bare.stream, bare.is_keyframe = copy, packet.is_keyframe
+                    out.mux(bare)
+        assert about(tmp_path / "b.webm")["streams"][0][3]["alpha_mode"] == "1"
+        with open_reader(tmp_path / "b.webm") as reader:
+            assert reader.info.alpha
+            assert all((frame.alpha == 255).all() for frame in reader)
 
 
 class TestNoise:

@@ -12,6 +12,7 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from nlm.io.span import Span
@@ -69,6 +70,8 @@ class Movie:
     container : InputContainer
     stream : VideoStream
         The pictures that are denoised.
+    decoder : VideoCodecContext
+        What decodes them: the stream's own or one that sees more.
     layout : Layout
         Of its frames.
     span : Span or None
@@ -86,6 +89,7 @@ class Movie:
 
     container: InputContainer
     stream: VideoStream
+    decoder: VideoCodecContext
     layout: Layout
     span: Span | None = None
     passengers: deque[Packet[Stream]] = field(default_factory=deque)

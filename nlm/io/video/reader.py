@@ -22,6 +22,7 @@ from nlm.io.video.containers import CONTAINERS
 from nlm.io.video.ends import is_cut_short
 from nlm.io.video.layout import Layout, alpha_of, planar, planes_of
 from nlm.io.video.movie import Movie
+from nlm.io.video.transparency import decoder_with_alpha
 
 __all__ = ["VideoReader"]
 
@@ -80,9 +81,13 @@ class VideoReader:
                 f"{self.name}: has pixels of the kind {context.pix_fmt}, which nlm does not know; "
                 "convert it first, to yuv420p say"
             )
-        context.thread_type = "AUTO"
-        context.thread_count = DECODER_THREADS
-        return Movie(container, stream, layout, span)
+        decoder = decoder_with_alpha(stream)
+        if decoder is not None:
+            layout = replace(layout, alpha=True)
+        decoder = decoder or context
+        decoder.thread_type = "AUTO"
+        decoder.thread_count = DECODER_THREADS
+        return Movie(container, stream, decoder, layout, span)
 
     def _unreadable(self, error: Exception) -> str:
         detail = " ".join(str(getattr(error, "strerror", None) or error).split())
@@ -148,7 +153,7 @@ class VideoReader:
     def _decode(self, packet: Packet[Stream] | None) -> Iterator[av.VideoFrame]:
         movie = self._movie
         try:
-            frames = movie.stream.decode(packet)  # type: ignore[arg-type]
+            frames = movie.decoder.decode(packet)  # type: ignore[arg-type]
         except av.FFmpegError:
             movie.damage.lost += 1
             return
@@ -163,6 +168,8 @@ class VideoReader:
                 f"the first with --frames :{count}"
             )
         held, layout = planar(frame)
+        if movie.layout == replace(layout, alpha=True):  # opaque here, in a clip with transparency
+            held, layout = planar(frame.reformat(format=movie.layout.planar))
         if layout != movie.layout:
             raise FileError(
                 f"{self.name}: the pixels change from {movie.layout} to {layout} at frame {count}; "
