@@ -43,6 +43,7 @@ class _Headed(io.RawIOBase):
 
     def __init__(self, head: bytes, stream: BinaryIO) -> None:
         self._head, self._stream = head, stream
+        self._given = 0
 
     def readable(self) -> bool:
         return True
@@ -51,6 +52,7 @@ class _Headed(io.RawIOBase):
         if self._head:
             count = min(len(buffer), len(self._head))
             buffer[:count], self._head = self._head[:count], self._head[count:]
+            self._given += count
             return count
         data = (
             self._stream.read1(len(buffer))
@@ -58,4 +60,8 @@ class _Headed(io.RawIOBase):
             else (self._stream.read(len(buffer)))
         )
         buffer[: len(data)] = data
+        self._given += len(data)
         return len(data)
+
+    def tell(self) -> int:
+        return self._given

@@ -33,6 +33,8 @@ class Damage:
         Those of them that the decoder had to patch.
     lost : int
         Packets that could not be decoded at all.
+    errors : int
+        What else the decoder complained of.
     expected : int or None
         Frames that the file announces or its time stamps have room for.
     cut_short : bool
@@ -42,12 +44,13 @@ class Damage:
     frames: int = 0
     corrupt: int = 0
     lost: int = 0
+    errors: int = 0
     expected: int | None = None
     cut_short: bool = False
 
     def __str__(self) -> str:
         """In words; empty = all is well."""
-        if not (self.corrupt or self.lost or self.cut_short):
+        if not (self.corrupt or self.lost or self.errors or self.cut_short):
             return ""
         parts = []
         if self.cut_short:
@@ -58,6 +61,8 @@ class Damage:
             parts.append(f"{self.corrupt} of them are damaged")
         if self.lost:
             parts.append(f"{self.lost} packets could not be decoded")
+        if self.errors and not self.corrupt:
+            parts.append(f"{self.errors} errors were met in them")
         return ", ".join(parts)
 
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import BinaryIO
 
 import av
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -18,8 +19,9 @@ from nlm.io.base import Frame, Info, Metadata
 from nlm.io.formats import Format
 from nlm.io.span import Span
 from nlm.io.video.codecs import is_lossless
+from nlm.io.video.complaints import complaints_of
 from nlm.io.video.containers import CONTAINERS
-from nlm.io.video.ends import is_cut_short
+from nlm.io.video.ends import FrameTrail, is_cut_short
 from nlm.io.video.layout import Layout, alpha_of, planar, planes_of
 from nlm.io.video.movie import Movie
 from nlm.io.video.transparency import decoder_with_alpha
@@ -52,6 +54,7 @@ class VideoReader:
         self.name = name
         self._file, self._owned, self._row = file, owned, row
         demuxer = CONTAINERS[row.name].demuxer
+        self._trail = FrameTrail() if demuxer == "yuv4mpegpipe" else None
         self._cut_short = file.seekable() and is_cut_short(file, demuxer)
         try:
             container = av.open(file, "r", format=demuxer, metadata_errors="replace")
@@ -87,6 +90,8 @@ class VideoReader:
         decoder = decoder or context
         decoder.thread_type = "AUTO"
         decoder.thread_count = DECODER_THREADS
+        if decoder.name == "libdav1d":  # one frame at a time: else an error takes others along
+            decoder.flags |= Flags.low_delay
         return Movie(container, stream, decoder, layout, span)
 
     def _unreadable(self, error: Exception) -> str:
@@ -103,7 +108,7 @@ class VideoReader:
             self._seek(span.start)
         count, shown = 0, Fraction(0)
         before: int | None = None
-        for number, frame in enumerate(self._decoded()):
+        for number, frame in enumerate(self._watched()):
             stamp = _stamp(frame, before, movie)
             before = frame.pts = stamp
             frame.time_base = movie.time_base
@@ -133,6 +138,15 @@ class VideoReader:
             stamp = int((start + self._beginning) / movie.time_base)
             movie.container.seek(stamp, stream=movie.stream)
 
+    def _watched(self) -> Iterator[av.VideoFrame]:
+        """The decoded frames; what the decoder complains of meanwhile is damage."""
+        movie = self._movie
+        with complaints_of(movie.decoder) as complaints:
+            for frame in self._decoded():
+                movie.damage.errors = complaints.count
+                yield frame
+            movie.damage.errors = complaints.count
+
     def _decoded(self) -> Iterator[av.VideoFrame]:
         movie = self._movie
         packets = movie.container.demux()
@@ -143,12 +157,19 @@ class VideoReader:
                 movie.damage.cut_short = True
                 packet = None
             if packet is None:
+                self._check_trail()
                 yield from self._decode(None)
                 return
             if packet.stream.index != movie.stream.index:
                 movie.board(packet)
             elif packet.size:
+                if self._trail is not None and packet.pos is not None:
+                    self._trail.follow(packet.pos, packet.size)
                 yield from self._decode(packet)
+
+    def _check_trail(self) -> None:
+        if self._trail is not None and self._trail.ends_within_frame(self._file.tell()):
+            self._movie.damage.cut_short = True
 
     def _decode(self, packet: Packet[Stream] | None) -> Iterator[av.VideoFrame]:
         movie = self._movie
