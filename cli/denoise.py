@@ -12,6 +12,7 @@ import click
 from nlm.errors import FileError, UsageError
 from nlm_cli import options
 from nlm_cli.clip_options import clip_options, span_options
+from nlm_cli.interruption import exit_code
 from nlm_cli.progress import Progress
 
 
@@ -89,11 +90,12 @@ def command(
                 )
         except FileError as error:
             result = failed(source, target, settings, error)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             if not settings.options.keep_partial or outputs_at(target) == before:
                 raise  # nothing was done yet
             click.echo(f"nlm: interrupted; what was done is in {target}", err=True)
-            return 130
+            code: int = exit_code(error)
+            return code
         if result.status == "failed":
             click.echo(f"nlm: {result.error}", err=True)
             status = 1

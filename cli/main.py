@@ -8,6 +8,7 @@ import click
 
 from nlm.errors import NlmError, UsageError
 from nlm.version import __version__
+from nlm_cli.interruption import exit_code, heed_ends
 
 COMMANDS = {
     "denoise": "Denoise pictures and videos.",
@@ -64,11 +65,12 @@ def nlm() -> None:
 
 def main() -> None:
     """Run the command line; errors are one line on stderr."""
+    heed_ends()
     try:
         status = nlm.main(standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
         click.echo("nlm: interrupted; unfinished outputs were removed", err=True)
-        status = 130
+        status = exit_code(error)
     except click.ClickException as error:
         error.show()
         status = error.exit_code

@@ -148,6 +148,32 @@ def _write_sound(out, sound, seconds):
     out.mux(sound.encode(None))
 
 
+def make_transparent(path, codec: str, count: int = 6, size: tuple[int, int] = (64, 48)) -> None:
+    """A WebM or Matroska video whose transparency, a slope, lies beside its pictures."""
+    columns, rows = size
+    told = {"auto-alt-ref": "0"} if codec == "libvpx" else {}
+    with av.open(str(path), "w") as out:
+        video = out.add_stream(codec, RATE, options={"b": "4M", **told})
+        video.width, video.height, video.pix_fmt = columns, rows, "yuva420p"
+        for index, luma in enumerate(texture(rows, columns, count)):
+            frame = frame_of(luma, "yuva420p")
+            alpha = np.frombuffer(frame.planes[3], np.uint8).reshape(rows, -1)
+            alpha[:, :columns] = np.linspace(0, 255, columns)
+            frame.pts, frame.time_base = index, Fraction(1, RATE)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+
+
+def transparency_of(path) -> np.ndarray:
+    """Alpha of all frames, (T, Y, X), of a video with VP8 or VP9, where it lies beside."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}[stream.codec_context.codec.canonical_name]
+        decoder = av.CodecContext.create(name, "r")
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        return np.stack([planes_of(frame)[3] for one in packets for frame in decoder.decode(one)])
+
+
 def read_video(path) -> tuple[list[Fraction], list[list[np.ndarray]], str]:
     """Times, planes and pixel format of all frames."""
     times, frames = [], []

@@ -255,7 +255,9 @@ class TestLock:
 
 
 @needs_proc
-def test_interrupt(tmp_path):
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("send", [os.killpg, os.kill], ids=["to all", "to one"])
+def test_interrupt(tmp_path, send, by):
     src = save_pictures(tmp_path / "src", 40, size=200)
     dst = tmp_path / "dst"
     child = subprocess.Popen(
@@ -266,9 +268,9 @@ def test_interrupt(tmp_path):
     )
     wait_until(lambda: count(dst) >= 2)
     workers = children(child.pid)
-    os.killpg(child.pid, signal.SIGINT)  # what a terminal does
+    send(child.pid, by)  # a terminal sends it to all
     said = child.communicate(timeout=30)[1].decode()
-    assert child.returncode == 130
+    assert child.returncode == 128 + by
     assert "Traceback" not in said
     wait_until(lambda: all(map(is_gone, workers)))
     assert own_files(dst) == KEPT

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -20,11 +21,13 @@ from nlm.settings import Settings
 from tests.clips import (
     about,
     frame_of,
+    make_transparent,
     make_video,
     packets_of,
     planes_of,
     read_video,
     texture,
+    transparency_of,
 )
 from tests.conftest import noisy
 
@@ -436,6 +439,81 @@ def test_odd_sizes_stay(tmp_path, size, name, codec):
     assert np.abs(chroma - frames[0][1]).mean() < 2
 
 
+class TestTransparencyBesideThePictures:
+    """That of VP8 and VP9, which the usual decoders pass over."""
+
+    @pytest.mark.parametrize("suffix", ["webm", "mkv"])
+    @pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+    def test_it_stays(self, tmp_path, codec, suffix):
+        source, target = tmp_path / "a.webm", tmp_path / f"b.{suffix}"
+        make_transparent(source, codec)
+        result = denoise_file(source, target, OFF)
+        assert (result.status, result.frames, result.losses) == ("ok", 6, ())
+        before, after = transparency_of(source), transparency_of(target)
+        assert before.shape == after.shape == (6, 48, 64)
+        assert np.abs(before.astype(int) - after).mean() < 1
+        assert about(source)["streams"][0][1] == about(target)["streams"][0][1]
+
+    def test_of_a_part(self, tmp_path):
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9")
+        with open_reader(tmp_path / "a.webm", span=Span(start=0.08, end=0.16)) as reader:
+            assert reader.info.alpha
+            assert [frame.alpha.shape for frame in reader] == [(48, 64)] * 2
+
+    @pytest.mark.parametrize(
+        ("name", "options"),
+        [
+            ("b.mov", Options()),
+            ("b.y4m", Options()),
+            ("b.mp4", Options(codec="vp9")),
+            ("b.mkv", Options(codec="h264")),
+        ],
+    )
+    def test_where_it_cannot_stay_that_is_told(self, tmp_path, name, options):
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9")
+        told = Settings(sigma=0.0, options=options)
+        result = denoise_file(tmp_path / "a.webm", tmp_path / name, told)
+        assert "transparency" in result.losses
+        assert "alpha_mode" not in {key.lower() for key in about(tmp_path / name)["streams"][0][3]}
+
+    def test_where_no_decoder_reads_it_that_is_told(self, tmp_path, monkeypatch):
+        from nlm.io.video import reader
+
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9")
+        monkeypatch.setattr(reader, "decoder_with_alpha", lambda stream: None)
+        result = denoise_file(tmp_path / "a.webm", tmp_path / "b.webm", OFF)
+        assert any("transparency" in loss for loss in result.losses)
+        assert "alpha_mode" not in about(tmp_path / "b.webm")["streams"][0][3]
+
+    @pytest.mark.parametrize("pixels", ["yuva444p", "yuva422p", "yuva420p", "gbrap10le"])
+    @pytest.mark.parametrize("suffix", ["webm", "mp4"])
+    def test_from_another_codec(self, tmp_path, suffix, pixels):
+        make_video(tmp_path / "a.mkv", codec="ffv1", pixels=pixels, count=3)
+        result = denoise_file(tmp_path / "a.mkv", tmp_path / f"b.{suffix}", OFF)
+        assert result.status == "ok"
+        if suffix == "webm" and "transparency" not in result.losses:
+            assert transparency_of(tmp_path / "b.webm").shape == (3, 48, 64)
+
+    def test_frames_without_it_are_opaque(self, tmp_path):
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9")
+        with (
+            av.open(str(tmp_path / "a.webm")) as source,
+            av.open(str(tmp_path / "b.webm"), "w") as out,
+        ):
+            copy = out.add_stream("libvpx-vp9", 25)
+            copy.width, copy.height, copy.pix_fmt = 64, 48, "yuva420p"
+            for packet in source.demux(video=0):
+                if packet.size:
+                    bare = av.Packet(bytes(packet))
+                    bare.pts, bare.dts, bare.time_base = packet.pts, packet.dts, packet.time_base
+                    bare.stream, bare.is_keyframe = copy, packet.is_keyframe
+                    out.mux(bare)
+        assert about(tmp_path / "b.webm")["streams"][0][3]["alpha_mode"] == "1"
+        with open_reader(tmp_path / "b.webm") as reader:
+            assert reader.info.alpha
+            assert all((frame.alpha == 255).all() for frame in reader)
+
+
 class TestNoise:
     @pytest.mark.parametrize("pixels", ["yuv420p", "gray10le", "gbrp10le"])
     def test_noise_is_found_and_taken_away(self, tmp_path, pixels):
@@ -529,6 +607,103 @@ class TestDamage:
         assert "damaged" in result.error
         assert len(read_video(tmp_path / "c.ts")[0]) == result.frames > 20
 
+    @pytest.mark.parametrize(
+        ("name", "codec", "options"),
+        [
+            ("a.mkv", "ffv1", {"level": "3", "slicecrc": "1", "slices": "4"}),
+            ("a.avi", "mjpeg", {}),
+            ("a.mp4", "libx264", {}),
+        ],
+        ids=["ffv1", "mjpeg", "h264"],
+    )
+    def test_damage_that_the_decoder_patches_over_is_told(self, tmp_path, name, codec, options):
+        pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        clip = noisy(texture(96, 128, 20), 0.1)
+        make_video(
+            tmp_path / name, codec=codec, options=options, clip=clip, pixels=pixels, size=(128, 96)
+        )
+        (tmp_path / f"b_{name}").write_bytes(with_flaws((tmp_path / name).read_bytes()))
+        result = denoise_file(tmp_path / f"b_{name}", tmp_path / f"c_{name}", OFF)
+        assert result.status == "failed"
+        assert "is damaged" in result.error
+        assert len(read_video(tmp_path / f"c_{name}")[0]) == result.frames > 15
+
+    def test_of_damaged_av1_all_is_read_that_can_be(self, tmp_path):
+        clip = noisy(texture(128, 128, 25), 0.1)
+        make_video(tmp_path / "a.mkv", codec="libsvtav1", clip=clip, size=(128, 128))
+        data = bytearray((tmp_path / "a.mkv").read_bytes())
+        with av.open(str(tmp_path / "a.mkv")) as container:
+            packets = [one for one in container.demux(video=0) if one.size]
+        for packet in packets[5::6]:
+            at = data.index(bytes(packet))
+            data[at + 2 : at + packet.size] = bytes(packet.size - 2)
+        (tmp_path / "b.mkv").write_bytes(data)
+        readable = lost = 0
+        with av.open(str(tmp_path / "b.mkv")) as container:
+            container.streams.video[0].codec_context.thread_count = 1
+            for packet in container.demux(video=0):
+                try:
+                    readable += len(packet.decode())
+                except av.FFmpegError:
+                    lost += 1
+        result = denoise_file(tmp_path / "b.mkv", tmp_path / "c.mkv", OFF)
+        assert lost > 0
+        assert result.frames == readable > 0
+        assert f"{lost} packets could not be decoded" in result.error
+
+    @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+    def test_a_recording_that_begins_anywhere_is_whole(self, tmp_path, codec):
+        clip = noisy(texture(48, 64, 40), 0.1)
+        options = {"x265-params": "log-level=error"} if codec == "libx265" else {}
+        make_video(tmp_path / "a.ts", codec=codec, clip=clip, options={**options, "g": "12"})
+        data = (tmp_path / "a.ts").read_bytes()
+        (tmp_path / "b.ts").write_bytes(data[len(data) // 188 // 3 * 188 :])
+        with open_reader(tmp_path / "b.ts") as reader:
+            assert 5 < sum(1 for _ in reader) < 40
+            assert reader.damage == ""
+
+    def test_damaged_files_can_be_left_at_any_time(self, tmp_path):
+        """Threads that complain of damage hold up nobody."""
+        make_video(tmp_path / "a.mkv", clip=noisy(texture(96, 128, 40), 0.1), size=(128, 96))
+        (tmp_path / "b.mkv").write_bytes(with_flaws((tmp_path / "a.mkv").read_bytes(), 20))
+        code = f"""
+import gc
+from nlm.io import Span, open_reader
+for last in range(1, 31):
+    with open_reader({str(tmp_path / "b.mkv")!r}, span=Span(last=last)) as reader:
+        for _ in reader: pass
+    with open_reader({str(tmp_path / "b.mkv")!r}) as reader:
+        for count, _ in enumerate(reader):
+            if count == last: break
+    del reader
+    gc.collect()
+"""
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+    @pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "gray"])
+    @pytest.mark.parametrize("piped", [False, True])
+    def test_y4m_that_ends_within_a_frame(self, tmp_path, pixels, piped):
+        make_video(tmp_path / "a.y4m", codec="rawvideo", pixels=pixels, count=4)
+        data = (tmp_path / "a.y4m").read_bytes()
+        starts = [at for at in range(len(data)) if data.startswith(b"FRAME\n", at)]
+        starts.append(len(data))
+        for whole in range(1, 5):
+            for more in (0, 1, 5, 6, 7, 500):
+                part = data[: starts[whole] + more]
+                if more and whole == 4:
+                    part = data + bytes(more)
+                source = Piped(part) if piped else io.BytesIO(part)
+                with open_reader(source) as reader:
+                    assert sum(1 for _ in reader) == whole
+                    assert ("cut short" in reader.damage) == (more > 0)
+
+    def test_y4m_whose_frames_tell_more(self, tmp_path):
+        make_video(tmp_path / "a.y4m", codec="rawvideo", count=4)
+        data = (tmp_path / "a.y4m").read_bytes().replace(b"FRAME\n", b"FRAME Ip\n")
+        with open_reader(io.BytesIO(data)) as reader:
+            assert sum(1 for _ in reader) == 4
+            assert reader.damage == ""
+
     def test_whole_files_are_not_called_damaged(self, tmp_path):
         for name in ("a.mkv", "a.mp4", "a.ts", "a.webm", "a.mov"):
             codec = "libvpx-vp9" if name == "a.webm" else "libx264"
@@ -578,6 +753,22 @@ class TestDamage:
             tmp_path / "c.ts", tmp_path / "d.ts", Settings(sigma=0.0, span=Span(last=10))
         )
         assert result.frames == 10
+
+
+def with_flaws(data, count=40):
+    """Some stretches in the middle made others."""
+    changed = bytearray(data)
+    rng = np.random.default_rng(0)
+    for at in rng.integers(len(data) // 3, len(data) * 2 // 3, count):
+        changed[at : at + 20] = rng.integers(0, 256, 20, np.uint8).tobytes()
+    return bytes(changed)
+
+
+class Piped(io.BytesIO):
+    """Bytes that come one after the other."""
+
+    def seekable(self):
+        return False
 
 
 def silence():

@@ -122,18 +122,25 @@ def test_damage_is_told_and_what_there_is_is_written(run_nlm, tmp_path):
     assert len(read_video(tmp_path / "b_denoised.mkv")[0]) == told["frames"] > 5
 
 
+ENDS = [signal.SIGINT, *(getattr(signal, one) for one in ("SIGTERM", "SIGHUP") if os.name != "nt")]
+USUAL = "".join(f"signal.signal({number:d}, signal.SIG_DFL); " for number in ENDS[1:])
+"""Where what starts the tests ignores the end of a terminal."""
+
+
+@pytest.mark.parametrize("by", ENDS, ids=lambda number: number.name)
 class TestInterrupted:
     PATIENCE = 600
     """Seconds; kernels may have to be compiled first, by a busy machine."""
 
-    def interrupt(self, tmp_path, *options, frames=80, written=5000):
-        """Interrupt it when so much is written; the pipe stays open, so it never comes to an end.
+    def interrupt(self, tmp_path, by, *options, frames=80, written=5000):
+        """Signal it when so much is written; the pipe stays open, so it never comes to an end.
 
         Gives the exit code and what was said.
         """
         long = tmp_path / "long.y4m"
+        program = f"import signal; {USUAL}{INTERRUPTIBLE}"
         process = subprocess.Popen(
-            [sys.executable, "-c", INTERRUPTIBLE, "denoise", "-", "--format", "mkv", "-o",
+            [sys.executable, "-c", program, "denoise", "-", "--format", "mkv", "-o",
              str(tmp_path / "out.mkv"), "--sigma", "9", "--preset", "fast", *options],
             stdin=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
@@ -147,28 +154,28 @@ class TestInterrupted:
                 assert process.poll() is None, process.stderr.read()
                 assert time.monotonic() < until
                 time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(by)
             process.stdin.close()
             said = process.stderr.read()
         return process.returncode, said
 
-    def test_nothing_is_left(self, tmp_path):
-        code, said = self.interrupt(tmp_path)
-        assert code == 130
+    def test_nothing_is_left(self, tmp_path, by):
+        code, said = self.interrupt(tmp_path, by)
+        assert code == 128 + by
         assert b"interrupted" in said
         assert b"Traceback" not in said
         assert {one.name for one in tmp_path.iterdir()} == {"long.y4m"}
 
-    def test_keep_partial_leaves_a_file_that_plays(self, tmp_path):
-        code, said = self.interrupt(tmp_path, "--keep-partial")
-        assert code == 130
+    def test_keep_partial_leaves_a_file_that_plays(self, tmp_path, by):
+        code, said = self.interrupt(tmp_path, by, "--keep-partial")
+        assert code == 128 + by
         assert b"what was done is in" in said
         assert len(read_video(tmp_path / "out.mkv")[0]) > 0
         assert not list(tmp_path.glob(".nlm-*"))
 
-    def test_keep_partial_before_there_is_anything(self, tmp_path):
-        code, said = self.interrupt(tmp_path, "--keep-partial", frames=2, written=0)
-        assert code == 130
+    def test_keep_partial_before_there_is_anything(self, tmp_path, by):
+        code, said = self.interrupt(tmp_path, by, "--keep-partial", frames=2, written=0)
+        assert code == 128 + by
         assert b"unfinished outputs were removed" in said
         assert {one.name for one in tmp_path.iterdir()} == {"long.y4m"}
 

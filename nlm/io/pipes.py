@@ -47,6 +47,7 @@ class _Headed(io.RawIOBase):
 
     def __init__(self, head: bytes, stream: BinaryIO, owned: bool) -> None:
         self._head, self._stream, self._owned = head, stream, owned
+        self._given = 0
 
     def close(self) -> None:
         if self._owned:
@@ -60,6 +61,7 @@ class _Headed(io.RawIOBase):
         if self._head:
             count = min(len(buffer), len(self._head))
             buffer[:count], self._head = self._head[:count], self._head[count:]
+            self._given += count
             return count
         data = (
             self._stream.read1(len(buffer))
@@ -67,4 +69,8 @@ class _Headed(io.RawIOBase):
             else (self._stream.read(len(buffer)))
         )
         buffer[: len(data)] = data
+        self._given += len(data)
         return len(data)
+
+    def tell(self) -> int:
+        return self._given

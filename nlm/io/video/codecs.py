@@ -14,6 +14,7 @@ import av
 from nlm.errors import FileError, UsageError
 from nlm.io.base import Options
 from nlm.io.video.layout import Layout
+from nlm.io.video.transparency import BESIDE
 
 __all__ = ["Choice", "choose", "is_lossless", "known_encoder"]
 
@@ -172,6 +173,8 @@ def choose(
     told = _options(name, source.profile, options)
     if name == "dnxhd":
         told["profile"] = DNXHR.get(pixels, "dnxhr_444")
+    if name == "libvpx" and pixels == "yuva420p":
+        told["auto-alt-ref"] = "0"  # it refuses hidden frames with transparency
     return Choice(name, pixels, told, (*given, *lost))
 
 
@@ -208,7 +211,16 @@ def _by_hand(name: str, supported: frozenset[str]) -> list[str]:
 @cache
 def _formats(encoder: str) -> tuple[str, ...]:
     names = (one.name for one in av.Codec(encoder, "w").video_formats or ())
-    return tuple(name for name in names if encoder != "mjpeg" or name.startswith("yuvj"))
+    return tuple(name for name in names if _is_usable(encoder, name))
+
+
+def _is_usable(encoder: str, pixels: str) -> bool:
+    """Whether an encoder really takes the pixels that it lists."""
+    if encoder == "mjpeg":
+        return pixels.startswith("yuvj")
+    opaque = ("libx265",) if pixels == "yuva420p" else ("libx265", *BESIDE)
+    layout = Layout.of(pixels)
+    return layout is None or not (layout.alpha and encoder in opaque)
 
 
 def _fit(

@@ -1,4 +1,4 @@
-"""Whether a video file ends before it should, by the sizes that its container announces."""
+"""Whether a video ends before it should, by the sizes that its container announces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import struct
 from typing import BinaryIO
 
-__all__ = ["is_cut_short"]
+__all__ = ["FrameTrail", "is_cut_short"]
 
 _SEGMENT = 0x18538067
 
@@ -88,3 +88,18 @@ def _end_of_riff(file: BinaryIO, size: int) -> int:
             return size
         at += 8 + length + length % 2
     return at
+
+
+class FrameTrail:
+    """Follows the frames of YUV4MPEG2, which announces their size alone, to where they end."""
+
+    def __init__(self) -> None:
+        self._end: int | None = None
+
+    def follow(self, at: int, size: int) -> None:
+        """A frame whose samples lie there."""
+        self._end = at + size
+
+    def ends_within_frame(self, total: int) -> bool:
+        """Whether a file or pipe of so many bytes has something after its last whole frame."""
+        return self._end is None or self._end < total

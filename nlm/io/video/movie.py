@@ -12,6 +12,7 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from nlm.io.span import Span
@@ -32,6 +33,8 @@ class Damage:
         Those of them that the decoder had to patch.
     lost : int
         Packets that could not be decoded at all.
+    errors : int
+        What else the decoder complained of.
     expected : int or None
         Frames that the file announces or its time stamps have room for.
     cut_short : bool
@@ -41,12 +44,13 @@ class Damage:
     frames: int = 0
     corrupt: int = 0
     lost: int = 0
+    errors: int = 0
     expected: int | None = None
     cut_short: bool = False
 
     def __str__(self) -> str:
         """In words; empty = all is well."""
-        if not (self.corrupt or self.lost or self.cut_short):
+        if not (self.corrupt or self.lost or self.errors or self.cut_short):
             return ""
         parts = []
         if self.cut_short:
@@ -57,6 +61,8 @@ class Damage:
             parts.append(f"{self.corrupt} of them are damaged")
         if self.lost:
             parts.append(f"{self.lost} packets could not be decoded")
+        if self.errors and not self.corrupt:
+            parts.append(f"{self.errors} errors were met in them")
         return ", ".join(parts)
 
 
@@ -69,6 +75,8 @@ class Movie:
     container : InputContainer
     stream : VideoStream
         The pictures that are denoised.
+    decoder : VideoCodecContext
+        What decodes them: the stream's own or one that sees more.
     layout : Layout
         Of its frames.
     span : Span or None
@@ -88,6 +96,7 @@ class Movie:
 
     container: InputContainer
     stream: VideoStream
+    decoder: VideoCodecContext
     layout: Layout
     span: Span | None = None
     passengers: deque[Packet[Stream]] = field(default_factory=deque)

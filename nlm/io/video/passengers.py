@@ -16,7 +16,7 @@ from nlm.io.video.movie import Movie, seconds_of
 
 __all__ = ["Passengers", "refused"]
 
-_STALE = ("bps", "number_of_", "_statistics", "duration", "encoder", "vendor_id")
+_STALE = ("bps", "number_of_", "_statistics", "duration", "encoder", "vendor_id", "alpha_mode")
 """Beginnings of tags that describe coded data and would be wrong of a stream coded anew."""
 
 _COMMON = {

@@ -13,6 +13,7 @@ from nlm.io.video.containers import CONTAINERS
 from nlm.io.video.foreign import foreign_layout
 from nlm.io.video.movie import Movie
 from nlm.io.video.passengers import describe, refused
+from nlm.io.video.transparency import BESIDE, has_room_beside, says_transparent
 
 __all__ = ["plan"]
 
@@ -41,10 +42,19 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
     source = Source()
     if movie:
         source = Source(movie.codec, movie.stream.profile, movie.stream.codec_context.pix_fmt)
+    opaque = layout.alpha and not has_room_beside(muxer)
+    if opaque and options.codec is None:
+        supported -= BESIDE
     choice = choose(source, layout, (info.width, info.height), supported, options)
     losses = list(choice.losses)
+    if opaque and choice.encoder in BESIDE:
+        losses.append("transparency")
+    if movie and says_transparent(movie.stream) and not layout.alpha:
+        losses.append("transparency (no decoder here reads it)")
     if options.quality is not None:
         losses.append("--quality (video has --crf)")
+    if movie and options.fps is not None:
+        losses.append("--fps (a video keeps its own time stamps)")
     if movie:
         losses += [describe(stream) for stream in refused(movie, muxer)]
         losses += _lost_shape(movie, choice.encoder, muxer)

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import BinaryIO
 
 import av
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -18,10 +19,12 @@ from nlm.io.base import Frame, Info, Metadata
 from nlm.io.formats import Format
 from nlm.io.span import Span
 from nlm.io.video.codecs import is_lossless
+from nlm.io.video.complaints import complaints_of
 from nlm.io.video.containers import CONTAINERS
-from nlm.io.video.ends import is_cut_short
+from nlm.io.video.ends import FrameTrail, is_cut_short
 from nlm.io.video.layout import Layout, alpha_of, planar, planes_of
 from nlm.io.video.movie import Movie
+from nlm.io.video.transparency import decoder_with_alpha
 
 __all__ = ["VideoReader"]
 
@@ -51,6 +54,7 @@ class VideoReader:
         self.name = name
         self._file, self._owned, self._row = file, owned, row
         demuxer = CONTAINERS[row.name].demuxer
+        self._trail = FrameTrail() if demuxer == "yuv4mpegpipe" else None
         self._cut_short = file.seekable() and is_cut_short(file, demuxer)
         try:
             container = av.open(file, "r", format=demuxer, metadata_errors="replace")
@@ -80,9 +84,15 @@ class VideoReader:
                 f"{self.name}: has pixels of the kind {context.pix_fmt}, which nlm does not know; "
                 "convert it first, to yuv420p say"
             )
-        context.thread_type = "AUTO"
-        context.thread_count = DECODER_THREADS
-        return Movie(container, stream, layout, span)
+        decoder = decoder_with_alpha(stream)
+        if decoder is not None:
+            layout = replace(layout, alpha=True)
+        decoder = decoder or context
+        decoder.thread_type = "AUTO"
+        decoder.thread_count = DECODER_THREADS
+        if decoder.name == "libdav1d":  # one frame at a time: else an error takes others along
+            decoder.flags |= Flags.low_delay
+        return Movie(container, stream, decoder, layout, span)
 
     def _unreadable(self, error: Exception) -> str:
         detail = " ".join(str(getattr(error, "strerror", None) or error).split())
@@ -98,7 +108,7 @@ class VideoReader:
             self._seek(span.start)
         count, shown = 0, Fraction(0)
         before: int | None = None
-        for number, frame in enumerate(self._decoded()):
+        for number, frame in enumerate(self._watched()):
             stamp = _stamp(frame, before, movie)
             before = frame.pts = stamp
             frame.time_base = movie.time_base
@@ -128,6 +138,15 @@ class VideoReader:
             stamp = int((start + self._beginning) / movie.time_base)
             movie.container.seek(stamp, stream=movie.stream)
 
+    def _watched(self) -> Iterator[av.VideoFrame]:
+        """The decoded frames; what the decoder complains of meanwhile is damage."""
+        movie = self._movie
+        with complaints_of(movie.decoder) as complaints:
+            for frame in self._decoded():
+                movie.damage.errors = complaints.count
+                yield frame
+            movie.damage.errors = complaints.count
+
     def _decoded(self) -> Iterator[av.VideoFrame]:
         movie = self._movie
         packets = movie.container.demux()
@@ -138,18 +157,25 @@ class VideoReader:
                 movie.damage.cut_short = True
                 packet = None
             if packet is None:
+                self._check_trail()
                 yield from self._decode(None)
                 return
             if packet.stream.index != movie.stream.index:
                 movie.board(packet)
             elif packet.size:
                 movie.step = packet.duration or 0
+                if self._trail is not None and packet.pos is not None:
+                    self._trail.follow(packet.pos, packet.size)
                 yield from self._decode(packet)
+
+    def _check_trail(self) -> None:
+        if self._trail is not None and self._trail.ends_within_frame(self._file.tell()):
+            self._movie.damage.cut_short = True
 
     def _decode(self, packet: Packet[Stream] | None) -> Iterator[av.VideoFrame]:
         movie = self._movie
         try:
-            frames = movie.stream.decode(packet)  # type: ignore[arg-type]
+            frames = movie.decoder.decode(packet)  # type: ignore[arg-type]
         except av.FFmpegError:
             movie.damage.lost += 1
             return
@@ -164,6 +190,8 @@ class VideoReader:
                 f"the first with --frames :{count}"
             )
         held, layout = planar(frame)
+        if movie.layout == replace(layout, alpha=True):  # opaque here, in a clip with transparency
+            held, layout = planar(frame.reformat(format=movie.layout.planar))
         if layout != movie.layout:
             raise FileError(
                 f"{self.name}: the pixels change from {movie.layout} to {layout} at frame {count}; "
