@@ -98,7 +98,8 @@ def _with_neutral_chroma(picture: av.VideoFrame, layout: Layout, other: Layout) 
     _, *chroma = planes_of(moved, other)
     neutral = [np.full_like(plane, 1 << (other.bits - 1)) for plane in chroma]
     put_planes(moved, other, (luma, *neutral))
-    moved.color_range, moved.colorspace = picture.color_range, picture.colorspace
+    moved.color_range = picture.color_range
+    moved.colorspace = picture.colorspace or 2  # unspecified; that of gray PNG means RGB
     moved.color_primaries, moved.color_trc = picture.color_primaries, picture.color_trc
     return moved
 

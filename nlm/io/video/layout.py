@@ -96,7 +96,7 @@ class Layout:
     def shortfall(self, other: Layout) -> list[str]:
         """What is lost when this layout's samples are stored in another one, in words."""
         lost = []
-        if self.kind != other.kind and (self.kind == "rgb" or other.kind == "gray"):
+        if self.kind not in ("gray", other.kind):
             lost.append(f"exact colours ({self} becomes {other})")
         elif any(a > b for a, b in zip(other.chroma, self.chroma, strict=True)):
             lost.append(f"chroma resolution ({self} becomes {other})")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import av
 
 from nlm.io.base import Info, Options
@@ -29,11 +31,11 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
     movie = info.metadata.native if isinstance(info.metadata.native, Movie) else None
     layout = movie.layout if movie else foreign_layout(info)
     muxer = box.muxer or ""
-    supported = box.encoders or frozenset(_encoders(muxer))
+    box = replace(box, encoders=(box.encoders or _encoders(muxer)) - box.misfits)
     source = Source()
     if movie:
         source = Source(movie.codec, movie.stream.profile, movie.stream.codec_context.pix_fmt)
-    choice = choose(source, layout, (info.width, info.height), supported, options)
+    choice = choose(source, layout, (info.width, info.height), box, options)
     losses = list(choice.losses)
     if options.quality is not None:
         losses.append("--quality (video has --crf)")
@@ -42,6 +44,6 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
     return choice, losses
 
 
-def _encoders(muxer: str) -> set[str]:
+def _encoders(muxer: str) -> frozenset[str]:
     with av.open("/dev/null", "w", format=muxer) as trial:
-        return trial.supported_codecs
+        return frozenset(trial.supported_codecs)
