@@ -464,7 +464,6 @@ class TestTransparencyBesideThePictures:
         ("name", "options"),
         [
             ("b.mov", Options()),
-            ("b.y4m", Options()),
             ("b.mp4", Options(codec="vp9")),
             ("b.mkv", Options(codec="h264")),
         ],

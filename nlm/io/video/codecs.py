@@ -1,7 +1,8 @@
 """Which encoder a video goes through, with which pixels and quality.
 
 The source's codec family and depth are kept. Where there is no encoder for it, or the container
-does not take it, or it cannot hold the samples, the next of `OTHERS` that can is taken.
+does not take it, or it cannot hold the samples, the next of `OTHERS` that can is taken; before them
+FFV1 for a source without loss, in containers that are meant for it.
 """
 
 from __future__ import annotations
@@ -13,39 +14,24 @@ import av
 
 from nlm.errors import FileError, UsageError
 from nlm.io.base import Options
+from nlm.io.video.containers import Container
 from nlm.io.video.layout import Layout
-from nlm.io.video.transparency import BESIDE
+from nlm.io.video.rated import RATED, rated_options
+from nlm.io.video.transparency import BESIDE, has_room_beside
 
 __all__ = ["Choice", "choose", "is_lossless", "known_encoder"]
-
-CRF = {
-    "libx264": ("14", "veryfast"),
-    "libx264rgb": ("14", "veryfast"),
-    "libx265": ("14", "superfast"),
-    "libsvtav1": ("20", "8"),
-    "libvpx-vp9": ("18", "4"),
-    "libvpx": ("8", "4"),
-}
-"""Encoders with a constant rate factor: its default, chosen to be hard to tell from the source, and
-the default of `--encoder-preset`."""
-
-LOSSLESS_OPTIONS = {
-    "libx264": {"qp": "0"},
-    "libx264rgb": {"qp": "0"},
-    "libx265": {"x265-params": "lossless=1"},
-    "libsvtav1": {"svtav1-params": "lossless=1"},
-    "libvpx-vp9": {"lossless": "1"},
-}
-"""What makes encoders with a rate factor lose nothing."""
-
-SMALLER = {"libx264": "medium", "libx264rgb": "medium", "libx265": "medium"}
-"""Default of `--encoder-preset` where nothing may be lost: presets then decide on sizes alone."""
 
 FIXED_SCALE = {"mjpeg": 2, "mpeg4": 2, "mpeg2video": 2, "mpeg1video": 2, "flv": 2, "wmv2": 2}
 """Encoders with a quantiser scale; 1 is the finest."""
 
-LOSSLESS = {"ffv1", "ffvhuff", "huffyuv", "utvideo", "magicyuv", "rawvideo", "png", "qtrle", "v210"}
-"""Encoders that lose nothing."""
+LOSSLESS = {
+    "ffv1", "ffvhuff", "huffyuv", "lagarith", "magicyuv", "png", "qtrle", "r210", "rawvideo",
+    "utvideo", "v210", "v410",
+}  # fmt: skip
+"""Codecs that lose nothing."""
+
+EXACT = LOSSLESS - {"v210"}
+"""Encoders that keep every value: v210 has none for the least and the greatest ones."""
 
 FAMILY = {
     "h264": ("libx264", "libx264rgb"),
@@ -68,8 +54,17 @@ DNXHR = {"yuv422p": "dnxhr_hq", "yuv422p10le": "dnxhr_hqx"}
 STEADFAST = {"prores_ks"}
 """Encoders that stay although decoders make more bits of what they wrote."""
 
+WITHOUT_ALPHA = {"libx265", *BESIDE}
+"""Encoders that cannot be opened with most of the formats with alpha that they list."""
+
 EVEN_ONLY = {"libx264", "libx264rgb", "libx265", "libsvtav1"}
 """Encoders that refuse a size that is no multiple of the chroma's subsampling."""
+
+IN_PAIRS = {"uyvy422", "yuyv422", "rgb24"}
+"""Pixel formats whose rows are pairs of pixels, or of bytes in QuickTime, wholly."""
+
+LEAST_WIDTH = {"libx265": 64}
+"""Encoders that write beyond their memory where pictures are narrower."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ def choose(
     source: Source,
     layout: Layout,
     size: tuple[int, int],
-    supported: frozenset[str],
+    box: Container,
     options: Options,
 ) -> Choice:
     """The encoder for a video.
@@ -121,8 +116,8 @@ def choose(
         Of the frames.
     size : (int, int)
         Width and height.
-    supported : set of str
-        Encoders that the container takes.
+    box : Container
+        With all its encoders.
     options : Options
         What a person asked for.
 
@@ -133,26 +128,15 @@ def choose(
     FileError
         If no encoder can hold the samples in the container.
     """
-    given: list[str] = []
-    if options.codec is not None:
-        candidates = _by_hand(options.codec, supported)
-    elif options.lossless:
-        own = [name for name in _family(source.codec) if name in LOSSLESS]
-        candidates = [*own, "ffv1", "libx264", "libx264rgb", "libx265", "libvpx-vp9"]
-    else:
-        candidates = [*_family(source.codec), *OTHERS]
-        if layout.kind == "rgb" and source.codec is None:  # what every player plays
-            usual = Layout("yuv", min(layout.bits, 10), (1, 1), layout.alpha)
-            given = layout.shortfall(usual)
-            layout = usual
-    if supported == {"rawvideo"}:
-        candidates = ["rawvideo"]
+    chosen = options.codec or options.lossless
+    usual, given = layout, []
+    if not (chosen or source.codec) and layout.kind == "rgb":
+        usual = Layout("yuv", min(layout.bits, 10), (1, 1), layout.alpha)  # what all players play
+        given = layout.shortfall(usual)
     found = []
-    for rank, name in enumerate(candidates):
-        if name not in supported:
-            continue
-        for pixels in _formats(name) or (source.pixels or layout.planar,):
-            fits = _fit(name, layout, pixels, size)
+    for rank, name in enumerate(_candidates(source, box, options)):
+        for pixels in box.raw if name == "rawvideo" else _formats(name, box.muxer):
+            fits = _fit(name, usual, pixels, size)
             if fits is not None:
                 lost, excess = fits
                 harm = 0 if name in STEADFAST and rank == 0 else len(lost)
@@ -163,14 +147,12 @@ def choose(
             f"no codec of this container can hold {layout} video of {size[0]} x {size[1]}; "
             "write .mkv, and leave --codec out"
         )
-    if options.codec is None and options.lossless:
-        found = [one for one in found if not one[-1]]
-        if not found:
-            raise FileError(
-                f"this container holds no lossless codec for {layout} video; write .mkv instead"
-            )
     _, name, pixels, lost = min(found)
-    told = _options(name, source.profile, options)
+    if lost and options.lossless:
+        raise FileError(_refusal(layout, options))
+    if not chosen and is_lossless(source.codec) and not is_lossless(name):
+        given.append(f"exact values ({source.codec} becomes {name}; .mkv keeps them)")
+    told = _options(name, source.profile, options, size[0])
     if name == "dnxhd":
         told["profile"] = DNXHR.get(pixels, "dnxhr_444")
     if name == "libvpx" and pixels == "yuva420p":
@@ -178,7 +160,7 @@ def choose(
     return Choice(name, pixels, told, (*given, *lost))
 
 
-def is_lossless(codec: str) -> bool:
+def is_lossless(codec: str | None) -> bool:
     """Whether a source's codec loses nothing."""
     return codec in LOSSLESS
 
@@ -198,6 +180,30 @@ def _family(source: str | None) -> list[str]:
     return [name for name in FAMILY.get(source, (source,)) if known_encoder(name)]
 
 
+def _candidates(source: Source, box: Container, options: Options) -> list[str]:
+    """Encoders that the container takes, the best one first."""
+    if options.codec is not None:
+        names = _by_hand(options.codec, box.encoders)
+    elif box.encoders == {"rawvideo"}:
+        names = ["rawvideo"]
+    elif options.lossless:
+        own = [name for name in _family(source.codec) if name in EXACT]
+        names = [*own, "ffv1", "libx264", "libx264rgb", "libx265", "libvpx-vp9"]
+    else:
+        archived = ["ffv1"] if box.archives and is_lossless(source.codec) else []
+        names = [*_family(source.codec), *archived, *OTHERS]
+    return [name for name in dict.fromkeys(names) if name in box.encoders]
+
+
+def _refusal(layout: Layout, options: Options) -> str:
+    if options.codec is None:
+        return f"this container holds no lossless codec for {layout} video; write .mkv instead"
+    return (
+        f"the codec {options.codec} cannot hold {layout} video without loss; "
+        "leave out --codec or --lossless"
+    )
+
+
 def _by_hand(name: str, supported: frozenset[str]) -> list[str]:
     names = [one for one in FAMILY.get(name, (name,)) if known_encoder(one)]
     if not names:
@@ -209,18 +215,15 @@ def _by_hand(name: str, supported: frozenset[str]) -> list[str]:
 
 
 @cache
-def _formats(encoder: str) -> tuple[str, ...]:
-    names = (one.name for one in av.Codec(encoder, "w").video_formats or ())
-    return tuple(name for name in names if _is_usable(encoder, name))
-
-
-def _is_usable(encoder: str, pixels: str) -> bool:
-    """Whether an encoder really takes the pixels that it lists."""
+def _formats(encoder: str, muxer: str | None) -> tuple[str, ...]:
+    """The pixel formats of an encoder that work; libav lists more."""
+    names = tuple(one.name for one in av.Codec(encoder, "w").video_formats or ())
     if encoder == "mjpeg":
-        return pixels.startswith("yuvj")
-    opaque = ("libx265",) if pixels == "yuva420p" else ("libx265", *BESIDE)
-    layout = Layout.of(pixels)
-    return layout is None or not (layout.alpha and encoder in opaque)
+        return tuple(name for name in names if name.startswith("yuvj"))
+    if encoder in WITHOUT_ALPHA:
+        beside = encoder in BESIDE and has_room_beside(muxer)
+        return tuple(name for name in names if "a" not in name or (beside and name == "yuva420p"))
+    return names
 
 
 def _fit(
@@ -229,6 +232,12 @@ def _fit(
     """What is lost and what is stored in excess; None = impossible."""
     other, parts = Layout.of(pixels), av.VideoFormat(pixels, 64, 64)
     if other is None or parts.has_palette or any(one.bits < 8 for one in parts.components):
+        return None
+    if size[0] < LEAST_WIDTH.get(encoder, 0):
+        return None
+    if size[0] % 2 and pixels in IN_PAIRS:
+        return None
+    if (layout.kind, other.kind) == ("gray", "yuv") and layout.bits != other.bits:
         return None
     if encoder in EVEN_ONLY and any(
         length % (1 << shift) for length, shift in zip(size, other.chroma, strict=True)
@@ -240,30 +249,18 @@ def _fit(
     return lost, layout.excess(other)
 
 
-def _options(encoder: str, profile: str | None, options: Options) -> dict[str, str]:
-    told: dict[str, str] = {}
-    if encoder in CRF:
-        crf, preset = CRF[encoder]
-        told["crf"] = crf if options.crf is None else f"{options.crf:g}"
-        if options.lossless and encoder in SMALLER:
-            preset = SMALLER[encoder]
-        told["preset"] = options.encoder_preset or preset
-        if encoder.startswith("libvpx"):
-            told |= {"cpu-used": told.pop("preset"), "b": "0", "deadline": "good", "row-mt": "1"}
-        if encoder == "libvpx":
-            del told["row-mt"]
-            told["b"] = "100M"
-        if encoder == "libx265":
-            told["x265-params"] = "log-level=error"
-        for key, value in (LOSSLESS_OPTIONS[encoder] if options.lossless else {}).items():
-            told[key] = f"{told[key]}:{value}" if key in told else value
-        return told
+def _options(encoder: str, profile: str | None, options: Options, width: int) -> dict[str, str]:
+    if encoder in RATED:
+        return rated_options(encoder, options, width)
     for flag, given in (("--crf", options.crf), ("--encoder-preset", options.encoder_preset)):
         if given is not None:
             raise UsageError(
                 f"the encoder {encoder} has no {flag}; leave it out, or give --codec: "
-                f"{', '.join(CRF)} have it"
+                f"{', '.join(RATED)} have it"
             )
+    if options.lossless and encoder not in EXACT:
+        raise UsageError(f"the encoder {encoder} always loses something; leave out --lossless")
+    told: dict[str, str] = {}
     if encoder == "prores_ks":
         told = {"profile": PRORES.get(profile or "", "3"), "vendor": "apl0"}
     if encoder == "ffv1":
@@ -271,6 +268,4 @@ def _options(encoder: str, profile: str | None, options: Options) -> dict[str, s
     if encoder in FIXED_SCALE:
         scale = str(FIXED_SCALE[encoder] * 118)  # libav's FF_QP2LAMBDA
         told = {"flags": "+qscale", "global_quality": scale}
-    if options.lossless and encoder not in LOSSLESS:
-        raise UsageError(f"the encoder {encoder} always loses something; leave out --lossless")
     return told

@@ -27,6 +27,13 @@ class Container:
         It has no time stamps: all frames are shown equally long.
     encoders : set of str
         What it takes, where libav does not tell.
+    misfits : set of str
+        Encoders that libav lists, and refuses when it comes to writing.
+    raw : tuple of str
+        The pixel formats that it labels when nothing is coded, as libav calls them: what is written
+        with another one is read as something else, or not at all.
+    archives : bool
+        Lossless codecs are at home in it.
     """
 
     demuxer: str
@@ -35,14 +42,31 @@ class Container:
     pours: bool = False
     constant_rate: bool = False
     encoders: frozenset[str] = frozenset()
+    misfits: frozenset[str] = frozenset()
+    raw: tuple[str, ...] = ()
+    archives: bool = False
 
+
+_PLANAR = ("gray", "yuv410p", "yuv411p", "yuv420p", "yuv422p", "nv12", "nv21")
+_PACKED = ("uyvy422", "yuyv422")
+_DEPTHS = ("", "9le", "10le", "12le", "14le", "16le")
+_Y4M = tuple(f"yuv{chroma}p{bits}" for chroma in ("420", "422", "444") for bits in _DEPTHS)
+_Y4M_GRAY = ("gray", "gray9le", "gray10le", "gray12le", "gray16le")
 
 CONTAINERS = {
     "mp4": Container("mov", "mp4", pours=True),
-    "mov": Container("mov", "mov", pours=True),
-    "mkv": Container("matroska", "matroska", flows=True, pours=True),
+    "mov": Container(
+        "mov", "mov", pours=True, misfits=frozenset({"libvpx-vp9", "libvpx", "libsvtav1"}),
+        raw=(*_PACKED, "vyu444", "uyva", "gray16be",
+             "rgb24", "bgr24", "argb", "abgr", "rgba", "bgra", "rgb48be"),
+    ),
+    "mkv": Container(
+        "matroska", "matroska", flows=True, pours=True, raw=(*_PLANAR, *_PACKED), archives=True,
+    ),
     "webm": Container("matroska", "webm", flows=True, pours=True),
-    "avi": Container("avi", "avi", constant_rate=True),
+    "avi": Container(
+        "avi", "avi", constant_rate=True, raw=(*_PLANAR, *_PACKED, "bgr24", "bgra"), archives=True,
+    ),
     "ts": Container(
         "mpegts", "mpegts", flows=True, pours=True,
         encoders=frozenset({"libx264", "libx265", "mpeg2video", "mpeg1video", "mpeg4"}),
@@ -52,7 +76,7 @@ CONTAINERS = {
     ),
     "y4m": Container(
         "yuv4mpegpipe", "yuv4mpegpipe", flows=True, pours=True, constant_rate=True,
-        encoders=frozenset({"rawvideo"}),
+        encoders=frozenset({"rawvideo"}), raw=(*_Y4M, *_Y4M_GRAY, "yuv411p", "yuva444p"),
     ),
     "flv": Container("flv", None, flows=True),
     "wmv": Container("asf", None, flows=True),

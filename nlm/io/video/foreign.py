@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from nlm.errors import FileError
 from nlm.io.base import Frame, Info
-from nlm.io.video.layout import Layout, alpha_of, planes_of, put_planes
+from nlm.io.video.layout import Layout, alpha_of, planes_of, put_planes, reformatted
 
 __all__ = ["TICKS", "foreign_frame", "foreign_layout", "rate_of", "rearranged", "rgb_frame"]
 
@@ -74,18 +74,21 @@ def rearranged(picture: av.VideoFrame, layout: Layout, pixels: str) -> av.VideoF
     if layout.kind == "gray" and other.kind == "yuv":
         moved = _with_neutral_chroma(picture, layout, other)
     elif layout.kind == "rgb" and other.kind == "yuv":
-        moved = picture.reformat(
-            format=pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        moved = reformatted(
+            picture,
+            format=pixels,
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
         )
         moved.colorspace, moved.color_range = 1, 1
         moved.color_primaries = moved.color_trc = 1
     elif other.full and not layout.full:
-        moved = picture.reformat(format=pixels, dst_color_range=ColorRange.JPEG)
+        moved = reformatted(picture, format=pixels, dst_color_range=ColorRange.JPEG)
         moved.color_range = ColorRange.JPEG
     elif layout.chroma != other.chroma:
-        moved = picture.reformat(format=pixels, interpolation="POINT")
+        moved = reformatted(picture, format=pixels, interpolation="POINT")
     else:
-        moved = picture.reformat(format=pixels)
+        moved = reformatted(picture, format=pixels)
     moved.pts, moved.time_base, moved.duration = stamp, unit, duration
     return moved
 
@@ -98,7 +101,8 @@ def _with_neutral_chroma(picture: av.VideoFrame, layout: Layout, other: Layout) 
     _, *chroma = planes_of(moved, other)
     neutral = [np.full_like(plane, 1 << (other.bits - 1)) for plane in chroma]
     put_planes(moved, other, (luma, *neutral))
-    moved.color_range, moved.colorspace = picture.color_range, picture.colorspace
+    moved.color_range = picture.color_range
+    moved.colorspace = picture.colorspace or 2  # unspecified; that of gray PNG means RGB
     moved.color_primaries, moved.color_trc = picture.color_primaries, picture.color_trc
     return moved
 
@@ -115,6 +119,6 @@ def rgb_frame(frame: Frame, info: Info) -> Frame:
         else Colorspace.ITU601,
     )
     colours = replace(layout, kind="rgb", chroma=(0, 0))
-    converted = picture.reformat(format=colours.planar, src_colorspace=matrix)
+    converted = reformatted(picture, format=colours.planar, src_colorspace=matrix)
     planes = planes_of(converted, colours)
     return Frame(planes, alpha_of(converted, colours), frame.duration, frame.time)

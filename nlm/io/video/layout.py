@@ -14,7 +14,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Layout", "alpha_of", "planar", "planes_of", "put_planes"]
+__all__ = ["Layout", "alpha_of", "planar", "planes_of", "put_planes", "reformatted"]
 
 _NAMES = {(1, 1): "420", (1, 0): "422", (0, 0): "444", (2, 0): "411", (2, 2): "410", (0, 1): "440"}
 _FLOAT = re.compile(r"f(16|32)(le|be)?$")
@@ -96,7 +96,7 @@ class Layout:
     def shortfall(self, other: Layout) -> list[str]:
         """What is lost when this layout's samples are stored in another one, in words."""
         lost = []
-        if self.kind != other.kind and (self.kind == "rgb" or other.kind == "gray"):
+        if self.kind not in ("gray", other.kind):
             lost.append(f"exact colours ({self} becomes {other})")
         elif any(a > b for a, b in zip(other.chroma, self.chroma, strict=True)):
             lost.append(f"chroma resolution ({self} becomes {other})")
@@ -134,9 +134,14 @@ def planar(frame: av.VideoFrame) -> tuple[av.VideoFrame, Layout]:
     if name != layout.planar:
         if layout.kind == "gray" and layout.alpha:
             layout = replace(layout, kind="rgb")
-        return frame.reformat(format=layout.planar), layout
+        return reformatted(frame, format=layout.planar), layout
     frame.make_writable()
     return frame, layout
+
+
+def reformatted(frame: av.VideoFrame, **how: Any) -> av.VideoFrame:
+    """`frame.reformat(**how)`, in one thread: several now and then get some samples wrong."""
+    return frame.reformat(threads=1, **how)
 
 
 def planes_of(frame: av.VideoFrame, layout: Layout) -> tuple[NDArray[Any], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -13,7 +14,7 @@ from nlm.io.video.containers import CONTAINERS
 from nlm.io.video.foreign import foreign_layout
 from nlm.io.video.movie import Movie
 from nlm.io.video.passengers import describe, refused
-from nlm.io.video.transparency import BESIDE, has_room_beside, says_transparent
+from nlm.io.video.transparency import says_transparent
 
 __all__ = ["plan"]
 
@@ -38,17 +39,12 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
     movie = info.metadata.native if isinstance(info.metadata.native, Movie) else None
     layout = movie.layout if movie else foreign_layout(info)
     muxer = box.muxer or ""
-    supported = box.encoders or frozenset(_encoders(muxer))
+    box = replace(box, encoders=(box.encoders or _encoders(muxer)) - box.misfits)
     source = Source()
     if movie:
         source = Source(movie.codec, movie.stream.profile, movie.stream.codec_context.pix_fmt)
-    opaque = layout.alpha and not has_room_beside(muxer)
-    if opaque and options.codec is None:
-        supported -= BESIDE
-    choice = choose(source, layout, (info.width, info.height), supported, options)
+    choice = choose(source, layout, (info.width, info.height), box, options)
     losses = list(choice.losses)
-    if opaque and choice.encoder in BESIDE:
-        losses.append("transparency")
     if movie and says_transparent(movie.stream) and not layout.alpha:
         losses.append("transparency (no decoder here reads it)")
     if options.quality is not None:
@@ -72,6 +68,6 @@ def _lost_shape(movie: Movie, encoder: str, muxer: str) -> list[str]:
     return [f"pixels of the shape {aspect.numerator}:{aspect.denominator}"]
 
 
-def _encoders(muxer: str) -> set[str]:
+def _encoders(muxer: str) -> frozenset[str]:
     with av.open("/dev/null", "w", format=muxer) as trial:
-        return trial.supported_codecs
+        return frozenset(trial.supported_codecs)

@@ -21,7 +21,7 @@ def says_transparent(stream: VideoStream) -> bool:
     return stream.metadata.get("alpha_mode") == "1"
 
 
-def has_room_beside(muxer: str) -> bool:
+def has_room_beside(muxer: str | None) -> bool:
     """Whether a container holds what lies beside the pictures."""
     return muxer in ("matroska", "webm")
 
