@@ -47,7 +47,7 @@ def hdr_options(encoder: str, frame: av.VideoFrame) -> dict[str, str]:
 def hdr_losses(encoder: str, frame: av.VideoFrame) -> list[str]:
     """What of a frame's HDR10 metadata an encoder does not store, in words."""
     kinds = {"mastering display": _display(frame), "content light level": _light(frame)}
-    found = [name for name, value in kinds.items() if value]
+    found = [name for name, value in kinds.items() if value and any(value)]  # 0 = unknown
     if encoder in _STORING or not found:
         return []
     return [f"{' and '.join(found)} of HDR10 (h264, hevc and av1 keep them)"]
