@@ -146,6 +146,7 @@ def denoise_file(
                 work.clip(tell_frames)
             else:
                 work.pages(guided, known)
+        result.losses += tuple(loss for loss in writer.losses if loss not in result.losses)
         if reader.damage:
             result.error = (
                 f"{result.input}: is damaged: {reader.damage}; what could be read is in "

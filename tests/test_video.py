@@ -404,6 +404,23 @@ def test_hdr_metadata_reaches_the_new_file(tmp_path):
     assert wanted == hdr(tmp_path / "b.mkv") == hdr(tmp_path / "c.mkv")
 
 
+@pytest.mark.parametrize(
+    ("codec", "name"), [("ffv1", "b.mkv"), ("prores", "b.mov"), ("vp9", "b.webm")]
+)
+def test_hdr_metadata_that_is_lost_is_told(tmp_path, codec, name):
+    for light, words in (("", "mastering display of"), (":max-cll=1000,400", "and content light")):
+        display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+        told = f"log-level=error:hdr10=1:master-display={display}{light}"
+        make_video(
+            tmp_path / "a.mkv", codec="libx265", pixels="yuv420p10le", count=2,
+            options={"x265-params": told},
+        )  # fmt: skip
+        settings = Settings(sigma=0.0, options=Options(codec=codec))
+        result = denoise_file(tmp_path / "a.mkv", tmp_path / name, settings, force=True)
+        assert hdr(tmp_path / name) == [None, None]
+        assert [words in loss for loss in result.losses if "HDR10" in loss] == [True]
+
+
 def hdr(path):
     with av.open(str(path)) as container:
         data = next(container.decode(video=0)).side_data

@@ -12,7 +12,9 @@ from fractions import Fraction
 import av
 from av.sidedata.sidedata import Type
 
-__all__ = ["hdr_options"]
+__all__ = ["hdr_losses", "hdr_options"]
+
+_STORING = {"libx264", "libx265", "libsvtav1"}
 
 
 def hdr_options(encoder: str, frame: av.VideoFrame) -> dict[str, str]:
@@ -40,6 +42,15 @@ def hdr_options(encoder: str, frame: av.VideoFrame) -> dict[str, str]:
             told.append(f"cll={light[0]},{light[1]}")
         return {"x264-params": ":".join(told)} if told else {}
     return {}
+
+
+def hdr_losses(encoder: str, frame: av.VideoFrame) -> list[str]:
+    """What of a frame's HDR10 metadata an encoder does not store, in words."""
+    kinds = {"mastering display": _display(frame), "content light level": _light(frame)}
+    found = [name for name, value in kinds.items() if value and any(value)]  # 0 = unknown
+    if encoder in _STORING or not found:
+        return []
+    return [f"{' and '.join(found)} of HDR10 (h264, hevc and av1 keep them)"]
 
 
 def _bytes(frame: av.VideoFrame, kind: Type) -> bytes | None:

@@ -22,7 +22,7 @@ from nlm.io.output import Output, PathOrStream, writing
 from nlm.io.video import avi, matroska
 from nlm.io.video.containers import CONTAINERS, name_codec
 from nlm.io.video.foreign import TICKS, foreign_frame, foreign_layout, rate_of, rearranged
-from nlm.io.video.hdr import hdr_options
+from nlm.io.video.hdr import hdr_losses, hdr_options
 from nlm.io.video.layout import put_planes
 from nlm.io.video.movie import Movie
 from nlm.io.video.packets import PacketQueue
@@ -47,7 +47,7 @@ class VideoWriter:
     name : str
         For messages.
     losses : list of str
-        What the file cannot carry over from the source, in words.
+        What the file cannot carry over from the source, in words; the first frame may add to it.
     """
 
     def __init__(
@@ -163,6 +163,7 @@ class VideoWriter:
     def _add_pictures(self, container: OutputContainer, first: av.VideoFrame) -> VideoStream:
         movie, choice = self._movie, self._choice
         rate = movie.rate if movie else rate_of(self._options.fps)
+        self.losses += hdr_losses(choice.encoder, first)
         options = dict(choice.options)
         for key, value in hdr_options(choice.encoder, first).items():
             options[key] = f"{options[key]}:{value}" if key in options else value
