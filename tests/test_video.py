@@ -740,9 +740,18 @@ for last in range(1, 31):
     def test_nothing_and_nonsense(self, tmp_path):
         (tmp_path / "empty.mp4").write_bytes(b"")
         (tmp_path / "text.mkv").write_bytes(b"once upon a time " * 50)
-        for name, words in (("empty.mp4", "is empty"), ("text.mkv", "cannot be read as Matroska")):
+        for name, words in (
+            ("empty.mp4", "is empty.* copy of the file"),
+            ("text.mkv", "cannot be read as Matroska"),
+        ):
             with pytest.raises(nlm.FileError, match=words):
                 denoise_file(tmp_path / name, tmp_path / "out.mkv", OFF)
+
+    @pytest.mark.parametrize("suffix", ["nut", "mxf", "ogv", "dv"])
+    def test_containers_that_are_not_read_have_named_others(self, tmp_path, suffix):
+        (tmp_path / f"a.{suffix}").write_bytes(b"\x06\x0e\x2b\x34 no picture" * 20)
+        with pytest.raises(nlm.FileError, match="MP4, QuickTime, Matroska"):
+            denoise_file(tmp_path / f"a.{suffix}", tmp_path / "b.mkv", OFF)
 
     def test_wrong_suffix(self, tmp_path):
         make_video(tmp_path / "a.mkv")
@@ -921,10 +930,31 @@ class TestParts:
         if suffix == "mkv":  # the other takes no such subtitles
             assert texts == ([subtitle] if subtitle else [])
 
-    def test_a_part_that_is_none(self, clip, tmp_path):
-        with pytest.raises(nlm.FileError, match="no frame"):
-            denoise_file(clip, tmp_path / "b.mkv", Settings(sigma=0.0, span=Span(first=500)))
-        assert not (tmp_path / "b.mkv").exists()
+    @pytest.mark.parametrize(
+        ("span", "words"),
+        [
+            (Span(first=500), "a.mkv: has 100 frames, counted from 0"),
+            (Span(first=100, last=200), "a.mkv: has 100 frames, .*100:200"),
+            (Span(start=4.0), "a.mkv: lasts 4 seconds, .*4 or later"),
+            (Span(start=99.0, end=100.0), "a.mkv: lasts 4 seconds"),
+            (Span(start=0.01, end=0.02), "no frame that begins in such a short part"),
+        ],
+    )
+    @pytest.mark.parametrize("suffix", ["mkv", "gif", "y4m"])
+    def test_a_part_that_is_none(self, clip, tmp_path, span, words, suffix):
+        if suffix != "mkv":
+            denoise_file(clip, tmp_path / f"a.{suffix}", OFF)
+        told = Settings(sigma=0.0, span=span)
+        with pytest.raises(nlm.FileError, match=words.replace("mkv", suffix)):
+            denoise_file(tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}", told)
+        assert not (tmp_path / f"b.{suffix}").exists()
+
+    def test_a_part_that_is_no_part_of_a_sequence(self, tmp_path):
+        for number in range(3):
+            Image.new("L", (8, 8)).save(tmp_path / f"f_{number}.png")
+        told = Settings(sigma=0.0, span=Span(first=3))
+        with pytest.raises(nlm.FileError, match=r"f_%d.png: has 3 frames"):
+            denoise_file(tmp_path / "f_%d.png", tmp_path / "b.mkv", told)
 
 
 class TestCodecs:
@@ -974,6 +1004,13 @@ class TestCodecs:
         with pytest.raises(error, match=words):
             denoise_file(tmp_path / "a.mp4", tmp_path / name, Settings(sigma=0.0, options=options))
         assert not (tmp_path / name).exists()
+
+    def test_a_rate_for_what_has_its_own_is_told(self, tmp_path):
+        make_video(tmp_path / "a.mp4", count=3)
+        told = Settings(sigma=0.0, options=Options(fps=50.0))
+        result = denoise_file(tmp_path / "a.mp4", tmp_path / "b.mp4", told)
+        assert any(loss.startswith("--fps") for loss in result.losses)
+        assert read_video(tmp_path / "a.mp4")[0] == read_video(tmp_path / "b.mp4")[0]
 
     def test_streams_that_the_container_does_not_take_are_named(self, tmp_path):
         make_video(tmp_path / "a.mkv", audio="flac", font=True, count=3)

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nlm.io.base import Frame, Info, Options
+from nlm.io.formats import FORMATS, titles
 from nlm.io.samples import join, split
 
 _WRITABLE = {".tga": "TGA", ".qoi": "QOI", ".pcx": "PCX", ".sgi": "SGI", ".jp2": "JPEG 2000"}
@@ -89,7 +90,8 @@ def _open(file: BinaryIO) -> Any:
         handle = imageio.imopen(file.read(), "r", plugin="pillow")
     except Exception as error:
         raise NotImplementedError(
-            "is no picture that nlm reads; convert it to PNG, TIFF, JPEG or WebP first"
+            "is no picture or video that nlm reads; convert a picture to PNG, TIFF, JPEG or WebP, "
+            f"a video to {titles(row for row in FORMATS if row.is_video)} first"
         ) from error
     return handle._image
 

@@ -57,7 +57,7 @@ class Reader:
         with reading(self.name, self._row):
             self._file.seek(0)
             frames = load(self._row).frames(self._file, self.info)
-            yield from frames if self._span is None else self._span.cut(frames)
+            yield from frames if self._span is None else self._span.cut(frames, self.name)
 
     def close(self) -> None:
         """Close the file if it was opened here."""

@@ -99,7 +99,7 @@ class SequenceReader:
 
     def __iter__(self) -> Iterator[Frame]:
         frames = self._frames()
-        yield from frames if self._span is None else self._span.cut(frames)
+        yield from frames if self._span is None else self._span.cut(frames, self.name)
 
     def _frames(self) -> Iterator[Frame]:
         for number, path in self._files.items():

@@ -41,7 +41,7 @@ def open_source(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, BinaryI
     if not _head(file):
         if owned:
             file.close()
-        raise FileError(f"{name}: is empty (0 bytes); get a fresh copy of the picture")
+        raise FileError(f"{name}: is empty (0 bytes); get a fresh copy of the file")
     return name, file, owned
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nlm.errors import UsageError
+from nlm.errors import FileError, UsageError
 from nlm.io.base import Frame
 
 __all__ = ["Span"]
@@ -79,12 +79,34 @@ class Span:
         known = [end for end in ends if end is not None]
         return max(0, min(known) - first) if known else None
 
-    def cut(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """The frames that lie in the span."""
-        seconds = 0.0
+    def absence(self, frames: int, seconds: float) -> str:
+        """In words, that nothing of a clip of so many frames, so long, lies in the span."""
+        if self.start is None and self.end is None:
+            count = "1 frame" if frames == 1 else f"{frames} frames"
+            part = f"{self.first or 0}:{'' if self.last is None else self.last}"
+            return f"has {count}, counted from 0, none of them in {part}; choose others"
+        if seconds <= (self.start or 0) + 1e-6:
+            return (
+                f"lasts {seconds:.6g} seconds, no frame begins at {self.start or 0:g} or later; "
+                "choose an earlier part"
+            )
+        return "has no frame that begins in such a short part; choose a longer one"
+
+    def cut(self, frames: Iterator[Frame], name: str) -> Iterator[Frame]:
+        """The frames that lie in the span, of the clip of that name.
+
+        Raises
+        ------
+        FileError
+            If there is none.
+        """
+        seconds, number, count = 0.0, -1, 0
         for number, frame in enumerate(frames):
             if self.has_ended(number, seconds):
-                return
+                break
             if self.has_begun(number, seconds):
+                count += 1
                 yield frame
             seconds += frame.duration or 0.0
+        if not count:
+            raise FileError(f"{name}: {self.absence(number + 1, seconds)}")

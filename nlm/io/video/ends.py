@@ -102,4 +102,4 @@ class FrameTrail:
 
     def ends_within_frame(self, total: int) -> bool:
         """Whether a file or pipe of so many bytes has something after its last whole frame."""
-        return self._end is None or self._end < total
+        return self._end is not None and self._end < total

@@ -106,13 +106,15 @@ class VideoReader:
         movie, span = self._movie, self._movie.span
         if span is not None and span.start:
             self._seek(span.start)
-        count, shown = 0, Fraction(0)
+        count, shown, lasting, number = 0, Fraction(0), Fraction(0), -1
         before: int | None = None
         for number, frame in enumerate(self._watched()):
             stamp = _stamp(frame, before, movie)
             before = frame.pts = stamp
             frame.time_base = movie.time_base
             seconds = stamp * movie.time_base - self._beginning
+            step = frame.duration * movie.time_base if frame.duration else 1 / movie.rate
+            lasting = seconds + step
             if span is not None and not span.has_begun(number, float(seconds)):
                 continue
             if span is not None and span.has_ended(number, float(seconds)):
@@ -126,6 +128,9 @@ class VideoReader:
             count += 1
         else:
             self._check_end(count, shown)
+        if not count and span is not None:
+            lasting = lasting or movie.seconds or lasting
+            raise FileError(f"{self.name}: {span.absence(number + 1, float(lasting))}")
         movie.end = shown
 
     @property
