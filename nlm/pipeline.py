@@ -172,17 +172,16 @@ class _Work:
 
     def pages(self, guided: Iterator[registry.Guide | None], known: Iterator[Plan | None]) -> None:
         """Every page by itself; what is told of the noise is that of the median page."""
-        seen: list[Plan] = []
+        seen: list[tuple[float, Sequence[float] | None]] = []
         for frame, guide, known_plan in zip(self.reader, guided, known, strict=False):
             noise = known_plan or plan_noise(frame, self.info, self.settings)
             place = self._place(len(seen), self.info.frames)
             how = (self.info, self.chosen, self.params, noise, place, self.settings.tile, guide)
             self.writer.write(denoise_frame(frame, *how))
-            seen.append(noise)
+            seen.append((noise.sigma, noise.sigma_channels))
         self.result.frames = len(seen)
         if seen:
-            middle = sorted(seen, key=lambda noise: noise.sigma)[len(seen) // 2]
-            self._tell(middle.sigma, middle.sigma_channels)
+            self._tell(*sorted(seen, key=lambda levels: levels[0])[len(seen) // 2])
 
     def volume(self, known: Iterator[Plan | None]) -> None:
         """All pages together, as slices."""
