@@ -119,16 +119,16 @@ class _Source:
 
 def _some(path: str, info: Info, span: Span | None, max_pixels: int) -> tuple[Span, list[Float32]]:
     """The frames that are wanted, and which these are."""
-    wanted = span or _middle(info.frames or _count(path, max_pixels))
-    found = list(_frames(path, max_pixels, wanted))
-    if span is None and len(found) < FRAMES:  # the header may tell another number than there are
+    if span is not None:
+        return span, list(_frames(path, max_pixels, span))
+    wanted = _middle(info.frames or _count(path, max_pixels))
+    try:
+        found = list(_frames(path, max_pixels, wanted))
+    except FileError:
+        found = []
+    if len(found) < FRAMES:  # the header may tell another number than there are
         wanted = _middle(_count(path, max_pixels))
         found = list(_frames(path, max_pixels, wanted))
-    if not found:
-        raise FileError(
-            f"{path}: has {_count(path, max_pixels)} frames, none from {wanted.first or 0} on; "
-            "give others with --frames A:B, counted from 0"
-        )
     return wanted, found
 
 
