@@ -96,7 +96,7 @@ class TestFrames:
         assert np.array_equal(clip.noisy, stored[5])
 
     def test_frames_that_are_not_there(self, video):
-        with pytest.raises(nlm.FileError, match="has 12 frames, .* none of them in 20:25"):
+        with pytest.raises(nlm.FileError, match=r"has 12 frames, .* none of them in 20:25"):
             compare.load(str(video), sigma=0.1, span=Span(20, 25))
 
     def test_too_many(self, video, monkeypatch):
