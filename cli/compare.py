@@ -213,7 +213,8 @@ def write(
     threads: int | None,
 ) -> None:
     """Write what was asked for; of pictures that could all not be read only the numbers."""
-    from nlm.compare.records import as_csv, write_bytes, write_text
+    from nlm.compare.records import as_csv, write_text
+    from nlm.io.output import write_bytes
 
     if table:
         write_text(table, as_csv(comparison.results))

@@ -498,17 +498,23 @@ import os, resource, signal
 import numpy as np
 from nlm.compare import Picture
 from nlm.noise import Plan
-from nlm.compare.records import save, write_bytes, write_text
+from nlm.compare.records import save, write_text
+from nlm.io.output import write_bytes
+from nlm.batch.outcome import failed
+from nlm.batch.report import write_report
 from nlm.errors import FileError
+from nlm.settings import Settings
 os.chdir({str(tmp_path)!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 noisy = np.random.default_rng(0).random((200, 200, 1), np.float32)
 picture = Picture("picture.png", noisy, Plan(0.1))
+outcome = failed("a.png", "b.png", Settings(), "no picture")
 for write in (
     lambda: write_bytes("sheet.png", bytes(50000)),
     lambda: write_text("table.csv", "x" * 50000),
     lambda: save("out", picture, []),
+    lambda: write_report("report.json", [outcome] * 500),
 ):
     try:
         write()

@@ -10,7 +10,7 @@ from typing import Any
 
 from nlm.batch.outcome import Outcome
 from nlm.errors import UsageError
-from nlm.io.output import Output
+from nlm.io.output import write_bytes
 
 COLUMNS = (
     "status", "input", "output", "method", "preset", "sigma", "strength", "backend", "seconds",
@@ -45,13 +45,7 @@ def write_report(path: str, outcomes: Sequence[Outcome]) -> None:
     """
     rows = sorted(map(_row, outcomes), key=lambda row: str(row["input"]))
     text = WRITERS[os.path.splitext(path)[1].lower()](rows)
-    output = Output(path)
-    try:
-        output.file.write(text.encode("utf-8", "backslashreplace"))
-        output.commit()
-    except BaseException:
-        output.discard()
-        raise
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from nlm.compare.methods import Method
 from nlm.compare.pictures import Picture
 from nlm.compare.trials import Result
 from nlm.errors import UsageError
-from nlm.io.output import Output, write_problem
+from nlm.io.output import write_bytes, write_problem
 
 JSON = ("input", "method", "status", "psnr", "ssim", "seconds", "sigma", "error", "flicker")
 CSV = (*JSON, "megapixels", "speed", "runs", "blind_psnr", "removed", "whiteness")
@@ -48,20 +48,6 @@ def write_text(path: str, text: str) -> None:
         If that is not possible.
     """
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
-
-
-def write_bytes(path: str, content: bytes) -> None:
-    """As `write_text`."""
-    output = Output(path)
-    try:
-        output.file.write(content)
-    except OSError as error:
-        output.discard()
-        raise write_problem(path, error) from error
-    except BaseException:
-        output.discard()
-        raise
-    output.commit()
 
 
 def saved_names(folder: str, paths: Sequence[str], methods: Sequence[Method]) -> Iterator[Path]:

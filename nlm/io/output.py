@@ -17,7 +17,7 @@ from typing import BinaryIO
 from nlm.errors import FileError, NlmError
 from nlm.io.formats import Format
 
-__all__ = ["Output", "PathOrStream", "write_problem", "writing"]
+__all__ = ["Output", "PathOrStream", "write_bytes", "write_problem", "writing"]
 
 PathOrStream = str | os.PathLike[str] | BinaryIO
 
@@ -167,6 +167,26 @@ class Output:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
             self._temporary = None
+
+
+def write_bytes(target: PathOrStream, content: bytes | memoryview) -> None:
+    """Write a whole file, which appears in its place at once.
+
+    Raises
+    ------
+    FileError
+        If it cannot be written; then what was there before stays, and nothing beside it.
+    """
+    output = Output(target)
+    try:
+        output.file.write(content)
+        output.commit()
+    except FileError:
+        raise
+    except OSError as error:
+        raise write_problem(output.name, error) from error
+    finally:
+        output.discard()
 
 
 def _is_replaceable(path: Path) -> bool:

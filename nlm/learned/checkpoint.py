@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from nlm.errors import FileError, UsageError
+from nlm.io.output import write_bytes
 from nlm.learned.config import ModelConfig
 from nlm.learned.monitor import Tell, now
 from nlm.learned.pytorch import NlNet
 from nlm.learned.train_config import TrainConfig
 from nlm.learned.weights import load, save
-from nlm.learned.writing import write_bytes
 
 CONTENT = {"net", "average", "optimizers", "step", "pixels", "seconds", "model", "train"}
 

@@ -93,7 +93,7 @@ def save(
         If there are numbers among them that no network of use has, or the file cannot be written:
         what was there before stays.
     """
-    from nlm.learned.writing import write_bytes  # not needed where weights are only read
+    from nlm.io.output import write_bytes  # not needed where weights are only read
 
     for name, array in arrays.items():
         if not _is_of_use(array):
@@ -111,7 +111,7 @@ def save(
     stored = {name: _apart(a) if a.dtype == np.float16 else a for name, a in kept.items()}
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, meta=np.array(json.dumps(meta)), **stored)
-    write_bytes(Path(path), file.getbuffer())
+    write_bytes(path, file.getbuffer())
 
 
 def describe(path: str | os.PathLike[str]) -> str:

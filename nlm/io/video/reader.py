@@ -112,7 +112,7 @@ class VideoReader:
             stamp = _stamp(frame, before, movie)
             before = frame.pts = stamp
             frame.time_base = movie.time_base
-            seconds = stamp * movie.time_base - self._beginning
+            seconds = stamp * movie.time_base - movie.beginning
             step = frame.duration * movie.time_base if frame.duration else 1 / movie.rate
             lasting = seconds + step
             if span is not None and not span.has_begun(number, float(seconds)):
@@ -133,14 +133,10 @@ class VideoReader:
             raise FileError(f"{self.name}: {span.absence(number + 1, float(lasting))}")
         movie.end = shown
 
-    @property
-    def _beginning(self) -> Fraction:
-        return self._movie.beginning
-
     def _seek(self, start: float) -> None:
         movie = self._movie
         if self._file.seekable():
-            stamp = int((start + self._beginning) / movie.time_base)
+            stamp = int((start + movie.beginning) / movie.time_base)
             movie.container.seek(stamp, stream=movie.stream)
 
     def _watched(self) -> Iterator[av.VideoFrame]:
