@@ -23,6 +23,9 @@ Stored = NDArray[Any]
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+AT_ONCE = 1 << 16
+"""Samples that are brought back together."""
+
 
 def full_scale(dtype: np.dtype[Any], bits: int | None = None) -> float:
     """The stored value that means 1.0.
@@ -113,12 +116,9 @@ def to_stored(
     if stored.dtype.kind == "f":
         result = _to_float_dtype(filtered, stored)
     elif stored.dtype.itemsize <= 2:
-        scale = np.float32(full_scale(stored.dtype, bits))
-        low = np.float32(0 if stored.dtype.kind == "u" else np.iinfo(stored.dtype).min)
-        scaled = np.asarray(filtered, np.float32) * scale
-        np.rint(scaled, out=scaled)
-        result = np.clip(scaled, low, scale, out=scaled).astype(stored.dtype)
-        _restore_overflow(result, stored, float(scale), filtered)
+        scale = full_scale(stored.dtype, bits)
+        result = _to_narrow_integer(filtered, stored, np.float32(scale))
+        _restore_overflow(result, stored, scale, filtered)
     else:
         result = _to_wide_integer(filtered, stored, full_scale(stored.dtype, bits))
     if alpha is not None:
@@ -216,6 +216,19 @@ def _to_float_dtype(filtered: Float32, stored: Stored) -> Stored:
         result = np.clip(filtered, -limit, limit).astype(stored.dtype)
         beyond = ~np.isfinite(stored)
     np.copyto(result, stored, where=beyond)
+    return result
+
+
+def _to_narrow_integer(filtered: Float32, stored: Stored, scale: np.float32) -> Stored:
+    low = np.float32(0 if stored.dtype.kind == "u" else np.iinfo(stored.dtype).min)
+    result = np.empty(stored.shape, stored.dtype)
+    size = max(1, AT_ONCE * len(stored) // max(1, stored.size))  # rows that stay in the cache
+    room = np.empty((min(size, len(stored)), *stored.shape[1:]), np.float32)
+    for first in range(0, len(stored), size):
+        rows = slice(first, first + size)
+        scaled = np.multiply(filtered[rows], scale, out=room[: len(stored) - first])
+        np.rint(scaled, out=scaled)
+        result[rows] = np.clip(scaled, low, scale, out=scaled)
     return result
 
 

@@ -69,6 +69,19 @@ def test_rounding_is_to_nearest() -> None:
     assert to_stored(filtered, stored).ravel().tolist() == [10, 11, 255]
 
 
+@pytest.mark.parametrize(
+    "shape", [(1, 70001, 1), (70001, 1, 1), (300, 301, 3), (0, 5, 1), (5, 0, 1)]
+)
+@pytest.mark.parametrize("dtype", ["u1", "i2"])
+def test_large_pictures_come_back_whole(shape: tuple[int, ...], dtype: str) -> None:
+    generator = np.random.default_rng(0)
+    limits = np.iinfo(dtype)
+    stored = generator.integers(limits.min, limits.max, shape).astype(dtype)
+    filtered = to_float(stored) + generator.normal(size=shape).astype("f4") * np.float32(0.1)
+    wanted = np.rint(filtered * np.float32(limits.max)).clip(limits.min, limits.max)
+    assert (to_stored(filtered, stored) == wanted).all()
+
+
 @pytest.mark.parametrize("dtype", ["u4", "i4", "f8"])
 def test_wide_samples_keep_what_float32_cannot_hold(dtype: str) -> None:
     generator = np.random.default_rng(0)

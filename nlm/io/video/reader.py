@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 from av.codec.context import Flags
@@ -30,6 +30,10 @@ __all__ = ["VideoReader"]
 
 DECODER_THREADS = 4
 """At most: each holds a frame."""
+
+ANY_TEXT: dict[str, Any] = {}
+if int(av.__version__.split(".")[0]) < 19:  # later ones keep what is no UTF-8 as it is
+    ANY_TEXT["metadata_errors"] = "replace"
 
 AFTER = 1
 """Seconds that are read on after the last wanted frame, for sound that the file holds late."""
@@ -57,7 +61,7 @@ class VideoReader:
         self._trail = FrameTrail() if demuxer == "yuv4mpegpipe" else None
         self._cut_short = file.seekable() and is_cut_short(file, demuxer)
         try:
-            container = av.open(file, "r", format=demuxer, metadata_errors="replace")
+            container = av.open(file, "r", format=demuxer, **ANY_TEXT)
         except (av.FFmpegError, OSError) as error:
             raise FileError(self._unreadable(error)) from error
         self._movie = self._open(container, span)
