@@ -134,7 +134,8 @@ def avif(samples: np.ndarray, bits: int) -> bytes:
 
 
 def jxl(samples: np.ndarray, **options) -> bytes:
-    return bytes(imagecodecs.jpegxl_encode(samples, lossless=True, **options))
+    effort = 9 if samples.dtype.kind == "f" else None  # with less, libjxl 0.12 fails at some
+    return bytes(imagecodecs.jpegxl_encode(samples, lossless=True, effort=effort, **options))
 
 
 PLAIN = {"photometric": "minisblack"}

@@ -113,7 +113,7 @@ def test_nothing_beyond_a_map_is_written():
     convolve(source, Convolution.of(kernels, bias + 1), for_each, out=target)
     assert np.all(target.data[:, ::7] == 0)
     assert np.all(target.data[:, :, ::8] == 0)
-    assert np.all(target.data[:, 1:-1, 1:-1] != 0)
+    assert np.all(target.data[:, 1:-1, 1:-1, :8] != 0)  # a vector may have lanes to spare
 
 
 @pytest.mark.parametrize("width", [4, 8, 16])

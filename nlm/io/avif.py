@@ -41,7 +41,7 @@ def probe(file: BinaryIO) -> Info:
     high, twelve, gray = (bool(config[2] >> bit & 1) for bit in (6, 5, 4))
     bits = (12 if twelve else 10) if high else 8
     count = 1
-    meta = _metadata(still)
+    meta = _metadata(still, gray)
     if still.has_tracks:
         if bits > 8:
             raise NotImplementedError(
@@ -130,7 +130,7 @@ class AvifEncoder:
             still.add(Item(still.next_number(), b"mime", _XMP_LABEL, meta.xmp))
 
 
-def _metadata(still: Still) -> Metadata:
+def _metadata(still: Still, gray: bool) -> Metadata:
     properties = tuple(one for one, _ in still.picture.properties)
     exif = xmp = b""
     for item in still.items.values():
@@ -151,7 +151,7 @@ def _metadata(still: Still) -> Metadata:
         icc=icc,
         xmp=xmp,
         orientation=orientation,
-        lossless=matrix == 0,
+        lossless=matrix == 0 or gray,  # of gray the boxes do not tell
         private=("the colour space code (CICP)",) if unusual and not icc else (),
         native=properties,
     )

@@ -18,6 +18,7 @@ from nlm.io.samples import join, split
 
 _SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
 _DISTANCE = 0.5  # visual distance where the source was stored with loss
+_MOST_EFFORT = 9
 _ALPHA = 0
 
 
@@ -103,12 +104,17 @@ class JxlEncoder:
         import imagecodecs
 
         info, meta = self._info, self._info.metadata
-        coded = imagecodecs.jpegxl_encode(
-            join(frame),
-            lossless=self._lossless,
-            distance=None if self._lossless else self._distance,
-            bitspersample=info.bits if info.dtype.kind == "u" else None,
-        )
+        samples = join(frame)
+        bits = info.bits if info.dtype.kind == "u" else None
+        distance = None if self._lossless else self._distance
+        try:
+            coded = imagecodecs.jpegxl_encode(
+                samples, lossless=self._lossless, distance=distance, bitspersample=bits
+            )
+        except imagecodecs.JpegxlError:  # libjxl 0.12 on some pictures with values below 0
+            coded = imagecodecs.jpegxl_encode(
+                samples, lossless=True, effort=_MOST_EFFORT, bitspersample=bits
+            )
         parts = _split(bytes(coded))
         if self._declared == LINEAR and self._curve != LINEAR:
             parts = [(kind, self._relabel(body)) for kind, body in parts]
