@@ -207,6 +207,33 @@ def side_by_side(first, second, target):
                     out.mux(packet)
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
+def test_pictures_that_come_behind_the_sound(tmp_path, suffix):
+    make_video(tmp_path / "a.mkv", audio="aac")
+    sound_first(tmp_path / "a.mkv", tmp_path / "b.mkv")
+    result = denoise_file(tmp_path / "b.mkv", tmp_path / f"c.{suffix}", OFF)
+    assert (result.status, result.frames, result.losses) == ("ok", 12, ())
+    assert [one[0] for one in about(result.output)["streams"]] == ["audio", "video"]
+    sounds = [packets_of(path, "audio") for path in (tmp_path / "a.mkv", result.output)]
+    assert len(sounds[0]) == len(sounds[1])
+    early = read_video(result.output)[0][0] if suffix == "ts" else 0
+    assert [one - early for one in read_video(result.output)[0]] == read_video(tmp_path / "a.mkv")[
+        0
+    ]
+
+
+def sound_first(source, target):
+    with av.open(str(source)) as one, av.open(str(target), "w") as out:
+        order = [one.streams.audio[0], one.streams.video[0]]
+        copies = {
+            stream.index: out.add_stream_from_template(stream, opaque=True) for stream in order
+        }
+        for packet in one.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+
+
 def test_interlaced_video_with_a_time_code(tmp_path):
     with av.open(str(tmp_path / "a.mov"), "w") as out:
         stream = out.add_stream("libx264", 25, options={"flags": "+ildct+ilme"})

@@ -214,6 +214,7 @@ class VideoWriter:
 
     def _mux(self, picture: av.VideoFrame | None) -> None:
         for packet in self._stream.encode_lazy(picture):
+            packet.stream = self._stream  # else it goes to the first one
             if self._counts:
                 packet.pts = packet.dts = self._stamps.popleft()
                 packet.time_base = self._unit
