@@ -222,6 +222,54 @@ def test_pictures_that_come_behind_the_sound(tmp_path, suffix):
     ]
 
 
+@pytest.mark.parametrize("options", [{}, {"bf": "0"}])
+@pytest.mark.parametrize("suffix", ["mkv", "ts"])
+def test_a_second_h264_video_in_avi(tmp_path, suffix, options):
+    make_video(tmp_path / "a.mp4", count=12)
+    make_video(tmp_path / "b.mp4", clip=noisy(texture(48, 64, 12), 0.02), options=options)
+    side_by_side(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / f"c.{suffix}")
+    result = denoise_file(tmp_path / f"c.{suffix}", tmp_path / "d.avi", OFF)
+    assert (result.status, result.frames, result.losses) == ("ok", 12, ())
+    with av.open(str(tmp_path / "b.mp4")) as source, av.open(result.output) as copy:
+        wanted = [planes_of(one)[0] for one in source.decode(video=0)]
+        frames = [planes_of(one)[0] for one in copy.decode(video=1)]
+        assert copy.streams.video[1].average_rate == 25
+    assert np.array_equal(frames, wanted)
+
+
+@pytest.mark.parametrize(("late", "delay", "told"), [(0, 0, False), (0, 10, False), (20, 0, True)])
+def test_sound_and_pictures_that_begin_late_in_avi(tmp_path, late, delay, told):
+    """AVI counts from 0 in every stream: it begins where the file does."""
+    make_video(tmp_path / "a.mkv", count=30, audio="mp2", codec="mpeg4", options={"bf": "0"})
+    shifted(tmp_path / "a.mkv", tmp_path / "b.mkv", {"video": 75 + delay, "audio": 75 + late})
+    result = denoise_file(tmp_path / "b.mkv", tmp_path / "c.avi", OFF)
+    assert (result.status, result.frames) == ("ok", 30)
+    assert any("begins" in loss for loss in result.losses) == told
+    times = read_video(tmp_path / "c.avi")[0]
+    first, *rest = [time - Fraction(delay, 25) for time in times]
+    assert rest == [Fraction(index, 25) for index in range(1, 30)]
+    assert first in (0, Fraction(-delay, 25))  # the first picture is shown meanwhile
+    sounds = [packets_of(tmp_path / name, "audio") for name in ("a.mkv", "c.avi")]
+    assert [one[2] for one in sounds[0]] == [one[2] for one in sounds[1]]
+
+
+def shifted(source, target, frames):
+    with av.open(str(source)) as one, av.open(str(target), "w") as out:
+        copies = [out.add_stream_from_template(stream, opaque=True) for stream in one.streams]
+        for packet in one.demux():
+            if packet.size:
+                shift = round(frames[packet.stream.type] * Fraction(1, 25) / packet.time_base)
+                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+
+
+def test_mpeg_program_streams_take_what_is_no_mpeg(tmp_path):
+    make_video(tmp_path / "a.mp4", count=6)
+    result = denoise_file(tmp_path / "a.mp4", tmp_path / "b.mpg", OFF)
+    assert (result.status, result.frames, result.losses) == ("ok", 6, ())
+
+
 def sound_first(source, target):
     with av.open(str(source)) as one, av.open(str(target), "w") as out:
         order = [one.streams.audio[0], one.streams.video[0]]

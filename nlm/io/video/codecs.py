@@ -45,7 +45,7 @@ FAMILY = {
 }
 """Encoders for a source's codec, where it is not the one of the same name."""
 
-OTHERS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1")
+OTHERS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "mpeg2video")
 
 PRORES = {"Proxy": "0", "LT": "1", "Standard": "2", "HQ": "3", "4444": "4", "XQ": "5"}
 

@@ -80,13 +80,13 @@ class Movie:
     layout : Layout
         Of its frames.
     span : Span or None
-        The part that is wanted; its time stamps then begin at 0.
+        The part that is wanted.
     passengers : deque of Packet
         Packets of the other streams in the order of the file, put there as it is read.
     carried : set of int
         Indices of the streams whose packets somebody wants.
     origin : Fraction
-        Time of the first wanted frame, where only a part is wanted.
+        Time that becomes 0 in what is written: of the first frame where only a part is wanted.
     step : int
         How long the last packet of the pictures lasts, in their unit; 0 = not known.
     end : Fraction or None
@@ -131,6 +131,19 @@ class Movie:
     def beginning(self) -> Fraction:
         """Time of the first frame, by the headers."""
         return (self.stream.start_time or 0) * self.time_base
+
+    @staticmethod
+    def beginning_of(stream: Stream) -> Fraction | None:
+        """Time of a stream's first packet, by the headers."""
+        if stream.start_time is None or stream.time_base is None:
+            return None
+        return stream.start_time * stream.time_base
+
+    def lead(self) -> Fraction:
+        """How long another wanted stream runs before the pictures do, in whole frames."""
+        begins = [self.beginning_of(one) for one in self.others if one.index in self.carried]
+        earliest = min((one for one in begins if one is not None), default=self.beginning)
+        return max(0, int((self.beginning - earliest) * self.rate)) / self.rate
 
     @property
     def closing(self) -> Fraction | None:

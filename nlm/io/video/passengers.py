@@ -6,6 +6,7 @@ import io
 from fractions import Fraction
 
 import av
+from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
@@ -98,6 +99,7 @@ class Passengers:
         self._movie, self._output = movie, output
         self._streams: dict[int, Stream] = {}
         self._last: dict[int, int] = {}
+        self._filters: dict[int, BitStreamFilterContext] = {}
 
     def add(self, stream: Stream) -> None:
         """Add a stream of the source to the output."""
@@ -109,7 +111,18 @@ class Passengers:
         copied.disposition = stream.disposition
         if isinstance(stream, VideoStream) and isinstance(copied, VideoStream):
             name_codec(copied.codec_context, self._output.format.name, stream.codec_context)
+            if self._output.format.name == "avi":
+                self._fit_avi(stream, copied)
         self._streams[stream.index] = copied
+
+    def _fit_avi(self, stream: VideoStream, copied: VideoStream) -> None:
+        """AVI counts frames, and has no place for h264's parameters but in the pictures."""
+        if stream.base_rate:
+            copied.time_base = 1 / stream.base_rate
+        if stream.codec_context.codec.canonical_name == "h264":
+            made = BitStreamFilterContext("h264_mp4toannexb", stream, copied)
+            copied.codec_context.codec_tag = "\0\0\0\0"  # the source's means nothing here
+            self._filters[stream.index] = made
 
     def _attach(self, stream: Stream) -> None:
         picture = self._movie.picture(stream.index)
@@ -128,10 +141,13 @@ class Passengers:
         copied = self._streams[packet.stream.index]
         if not self._order(packet):
             return
-        if self._movie.span is not None and not self._move(packet):
+        if self._movie.span is not None and not self._cut(packet):
             return
-        packet.stream = copied
-        self._output.mux_one(packet)
+        self._move(packet)
+        made = self._filters.get(packet.stream.index)
+        for one in [packet] if made is None else made.filter(packet):
+            one.stream = copied
+            self._output.mux_one(one)
 
     def _order(self, packet: Packet[Stream]) -> bool:
         """Give a packet the time at which it is decoded; False where containers would refuse it."""
@@ -153,8 +169,8 @@ class Passengers:
         self._last[index] = packet.dts
         return True
 
-    def _move(self, packet: Packet[Stream]) -> bool:
-        """Count time from the first wanted frame; False for what lies outside the part."""
+    def _cut(self, packet: Packet[Stream]) -> bool:
+        """Shorten a packet to the wanted part; False for what lies outside it."""
         movie, unit = self._movie, Fraction(packet.time_base)
         if _is_cover(packet.stream):
             return True
@@ -172,11 +188,20 @@ class Passengers:
             left = round(movie.closing / unit) - (packet.pts or 0)
             if 0 < left < (packet.duration or 0):
                 packet.duration = left
+        return True
+
+    def _move(self, packet: Packet[Stream]) -> None:
+        """Count time from where the output begins."""
+        if _is_cover(packet.stream):
+            return
+        movie = self._movie
+        counted = packet.stream.type == "audio" and self._output.format.name == "avi"
+        origin = movie.beginning_of(packet.stream) if counted and movie.span is None else None
+        shift = round((movie.origin if origin is None else origin) / Fraction(packet.time_base))
         if packet.pts is not None:
             packet.pts -= shift
         if packet.dts is not None:
             packet.dts -= shift
-        return True
 
 
 def _frame_ticks(packet: Packet[Stream]) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import av
+from av.stream import Stream
 
 from nlm.io.base import Info, Options
 from nlm.io.formats import Format
@@ -23,6 +24,9 @@ PICTURE_SHAPES: dict[str, set[Fraction]] = {
     "mpeg1video": set(),
 }
 """Encoders that know few shapes of pictures whose pixels are no squares."""
+
+HEARD = 0.05
+"""Seconds by which sound may come too early without being noticed."""
 
 
 def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
@@ -52,9 +56,23 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
     if movie and options.fps is not None:
         losses.append("--fps (a video keeps its own time stamps)")
     if movie:
-        losses += [describe(stream) for stream in refused(movie, muxer)]
+        left = refused(movie, muxer)
+        losses += [describe(stream) for stream in left]
+        if muxer == "avi":
+            losses += _lost_delays(movie, [one for one in movie.others if one not in left])
         losses += _lost_shape(movie, choice.encoder, muxer)
     return choice, losses
+
+
+def _lost_delays(movie: Movie, kept: list[Stream]) -> list[str]:
+    """Sound that begins after the pictures, in AVI, which plays all streams from its beginning."""
+    told = []
+    for stream in kept:
+        begins = movie.beginning_of(stream)
+        delay = 0 if begins is None or movie.span else float(begins - movie.beginning)
+        if stream.type == "audio" and delay > HEARD:
+            told.append(f"{delay:.2f} s before {describe(stream)} begins (.mkv keeps them)")
+    return told
 
 
 def _lost_shape(movie: Movie, encoder: str, muxer: str) -> list[str]:

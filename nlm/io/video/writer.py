@@ -127,6 +127,8 @@ class VideoWriter:
         if self._movie is None:
             self._stream = self._add_pictures(container, first)
             return container
+        if self._box.constant_rate and self._movie.span is None:
+            self._movie.origin = self._movie.beginning - self._movie.lead()
         container.metadata.update(file_tags(self._movie))
         self._passengers = Passengers(self._movie, container)
         for stream in self._movie.container.streams:
