@@ -16,6 +16,7 @@ from PIL import Image
 
 import nlm
 from nlm.io import Options, Span, open_reader
+from nlm.io.video.layout import Layout
 from nlm.pipeline import denoise_file
 from nlm.settings import Settings
 from tests.clips import (
@@ -555,7 +556,7 @@ class TestTransparencyBesideThePictures:
     @pytest.mark.parametrize(
         ("name", "options"),
         [
-            ("b.mov", Options()),
+            ("b.mov", Options(codec="h264")),
             ("b.mp4", Options(codec="vp9")),
             ("b.mkv", Options(codec="h264")),
         ],
@@ -566,6 +567,30 @@ class TestTransparencyBesideThePictures:
         result = denoise_file(tmp_path / "a.webm", tmp_path / name, told)
         assert "transparency" in result.losses
         assert "alpha_mode" not in {key.lower() for key in about(tmp_path / name)["streams"][0][3]}
+
+    @pytest.mark.parametrize("codec", [None, "prores"])
+    @pytest.mark.parametrize("size", [(64, 48), (65, 49)])
+    def test_quicktime_takes_it(self, tmp_path, codec, size):
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9", size=size)
+        told = Settings(sigma=0.0, options=Options(codec=codec))
+        result = denoise_file(tmp_path / "a.webm", tmp_path / "b.mov", told)
+        assert result.losses == ()
+        (_, frames, pixels), before = (
+            read_video(tmp_path / "b.mov"),
+            transparency_of(tmp_path / "a.webm"),
+        )
+        full = 2 ** max(one.bits for one in av.VideoFormat(pixels, 64, 64).components) - 1
+        after = np.stack([planes[3] for planes in frames])[:, :, : size[0]] * (255 / full)
+        assert np.abs(before - after).mean() < 1
+
+    @pytest.mark.parametrize(
+        ("name", "told"), [("b.mp4", True), ("b.mkv", False), ("b.avi", False)]
+    )
+    def test_a_codec_that_few_know_is_told(self, tmp_path, name, told):
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9")
+        result = denoise_file(tmp_path / "a.webm", tmp_path / name, OFF)
+        assert any("ffv1" in loss and ".mov" in loss for loss in result.losses) == told
+        assert denoise_file(tmp_path / name, tmp_path / f"c{name}", OFF).losses == ()
 
     def test_where_no_decoder_reads_it_that_is_told(self, tmp_path, monkeypatch):
         from nlm.io.video import reader
@@ -1065,6 +1090,44 @@ class TestCodecs:
             denoise_file(tmp_path / "a.mp4", target, Settings(sigma=0.0, options=Options(crf=crf)))
             sizes.append(target.stat().st_size)
         assert sizes[0] > 3 * sizes[1]
+
+    @pytest.mark.parametrize(
+        ("name", "pixels", "size", "stored", "bits"),
+        [
+            ("b.webm", "gray", (64, 48), "yuv420p", 8),
+            ("b.webm", "gray", (65, 49), "yuv420p", 8),
+            ("b.webm", "gray10le", (272, 128), "yuv420p10le", 10),
+            ("b.webm", "gray12le", (272, 128), "yuv420p10le", 10),
+            ("b.webm", "gray12le", (65, 49), "yuv420p", 8),
+            ("b.mov", "gray16le", (66, 48), "gray12le", 12),
+        ],
+    )
+    @pytest.mark.parametrize("full", [False, True])
+    def test_gray_where_there_is_none_of_its_depth(
+        self, tmp_path, name, pixels, size, stored, bits, full
+    ):
+        had = Layout.of(pixels).bits
+        colours = (2, 1, 1, 1) if full else (1, 1, 1, 1)
+        make_video(
+            tmp_path / "a.mkv", codec="ffv1", pixels=pixels, size=size, count=3, colours=colours
+        )
+        result = denoise_file(tmp_path / "a.mkv", tmp_path / name, OFF)
+        lost = [loss for loss in result.losses if "depth" in loss]
+        assert lost == ([f"depth ({had} bits become {bits})"] if bits < had else [])
+        _, frames, pixels = read_video(tmp_path / name)
+        assert pixels == stored
+        before = read_video(tmp_path / "a.mkv")[1][1][0] / (2**had - 1 if full else 2**had)
+        after = frames[1][0][:, : size[0]] / (2**bits - 1 if full else 2**bits)
+        assert np.abs(before - after).mean() < 0.006
+        assert abs(np.mean(before - after)) < 0.001
+        for chroma in frames[1][1:]:
+            assert np.abs(chroma.astype(int) - (1 << bits - 1)).max() <= 1
+
+    def test_gray_hevc_stays_gray(self, tmp_path):
+        quiet = {"x265-params": "log-level=error"}
+        make_video(tmp_path / "a.mkv", codec="libx265", pixels="gray10le", options=quiet, count=3)
+        denoise_file(tmp_path / "a.mkv", tmp_path / "b.mkv", OFF)
+        assert about(tmp_path / "b.mkv")["pixels"] == "gray10le"
 
     @pytest.mark.parametrize(
         ("name", "options", "error", "words"),
