@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from nlm.errors import FileError
 from nlm.io.base import Frame, Info, Metadata
 from nlm.io.formats import Format
+from nlm.io.pipes import heed_interruption
 from nlm.io.span import Span
 from nlm.io.video.codecs import is_lossless
 from nlm.io.video.complaints import complaints_of
@@ -63,7 +64,9 @@ class VideoReader:
         try:
             container = av.open(file, "r", format=demuxer, **ANY_TEXT)
         except (av.FFmpegError, OSError) as error:
+            heed_interruption(file)
             raise FileError(self._unreadable(error)) from error
+        heed_interruption(file)
         self._movie = self._open(container, span)
         self.info = _info(self._movie, row)
 
@@ -162,6 +165,7 @@ class VideoReader:
                 movie.damage.cut_short = True
                 packet = None
             if packet is None:
+                heed_interruption(self._file)
                 self._check_trail()
                 yield from self._decode(None)
                 return
