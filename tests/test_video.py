@@ -711,6 +711,58 @@ class TestDamage:
         assert f"{result.frames} of 40 frames" in result.error
         assert "cut short" in result.error
 
+    @pytest.mark.parametrize("codec", ["libx264", "flv"])
+    @pytest.mark.parametrize("audio", [None, "aac"])
+    def test_truncated_flv_gives_all_whole_frames(self, tmp_path, codec, audio):
+        clip = noisy(texture(48, 64, 40), 0.1)
+        make_video(tmp_path / "a.flv", codec=codec, clip=clip, audio=audio)
+        with open_reader(tmp_path / "a.flv") as reader:
+            assert sum(1 for _ in reader) == 40
+            assert reader.damage == ""
+        with av.open(str(tmp_path / "a.flv")) as container:
+            starts = [one.pos for one in container.demux(video=0) if one.size]
+        data = (tmp_path / "a.flv").read_bytes()
+        for whole in (24, 30):
+            (tmp_path / "b.flv").write_bytes(data[: starts[whole] + 40])
+            with av.open(str(tmp_path / "b.flv")) as container:
+                container.streams.video[0].thread_count = 1
+                packets = [one for one in container.demux(video=0) if one.size][:whole]
+                decoder = container.streams.video[0].codec_context
+                wanted = sum(len(decoder.decode(one)) for one in [*packets, None])
+            with open_reader(tmp_path / "b.flv") as reader:
+                assert sum(1 for _ in reader) == wanted >= whole - 1
+                assert "it is cut short" in reader.damage
+
+    def test_of_damaged_hevc_all_is_read_that_can_be(self, tmp_path):
+        quiet = {"x265-params": "log-level=error", "g": "250"}
+        clip = noisy(texture(96, 128, 40), 0.1)
+        make_video(tmp_path / "a.mkv", codec="libx265", clip=clip, size=(128, 96), options=quiet)
+        data = bytearray((tmp_path / "a.mkv").read_bytes())
+        with av.open(str(tmp_path / "a.mkv")) as container:
+            packet = [bytes(one) for one in container.demux(video=0) if one.size][12]
+        at = data.index(packet)
+        data[at : at + 16] = bytes(16)
+        (tmp_path / "b.mkv").write_bytes(data)
+        with open_reader(tmp_path / "b.mkv") as reader:
+            assert sum(1 for _ in reader) >= 38
+            assert "are damaged" in reader.damage
+
+    @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+    def test_what_is_missing_in_a_transport_stream_is_told(self, tmp_path, codec):
+        clip = noisy(texture(48, 64, 60), 0.1)
+        options = {"x265-params": "log-level=error"} if codec == "libx265" else {}
+        make_video(tmp_path / "a.ts", codec=codec, clip=clip, options={**options, "g": "6"})
+        data = (tmp_path / "a.ts").read_bytes()
+        packets, told = len(data) // 188, []
+        for lost in (packets // 4, packets // 4 + 1):  # one in 16 numbers goes on by chance
+            at = packets // 3 * 188
+            (tmp_path / "b.ts").write_bytes(data[:at] + data[at + lost * 188 :])
+            with open_reader(tmp_path / "b.ts") as reader:
+                assert 20 < sum(1 for _ in reader) < 60
+                told.append(reader.damage)
+        assert all(told)
+        assert any("something is missing" in one for one in told)
+
     def test_corrupt_transport_stream(self, tmp_path):
         make_video(tmp_path / "a.ts", clip=noisy(texture(48, 64, 40), 0.1), audio="mp2")
         data = bytearray((tmp_path / "a.ts").read_bytes())

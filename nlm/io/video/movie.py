@@ -33,6 +33,8 @@ class Damage:
         Those of them that the decoder had to patch.
     lost : int
         Packets that could not be decoded at all.
+    gaps : int
+        Packets of which the container says that something is missing.
     errors : int
         What else the decoder complained of.
     expected : int or None
@@ -44,13 +46,14 @@ class Damage:
     frames: int = 0
     corrupt: int = 0
     lost: int = 0
+    gaps: int = 0
     errors: int = 0
     expected: int | None = None
     cut_short: bool = False
 
     def __str__(self) -> str:
         """In words; empty = all is well."""
-        if not (self.corrupt or self.lost or self.errors or self.cut_short):
+        if not (self.corrupt or self.lost or self.gaps or self.errors or self.cut_short):
             return ""
         parts = []
         if self.cut_short:
@@ -61,6 +64,8 @@ class Damage:
             parts.append(f"{self.corrupt} of them are damaged")
         if self.lost:
             parts.append(f"{self.lost} packets could not be decoded")
+        if self.gaps:
+            parts.append(f"something is missing at {self.gaps} places")
         if self.errors and not self.corrupt:
             parts.append(f"{self.errors} errors were met in them")
         return ", ".join(parts)
