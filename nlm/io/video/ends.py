@@ -97,8 +97,7 @@ def _end_of_tags(file: BinaryIO, size: int) -> int:
     if last < size and _end_of_tag(file, size - 4 - last) == size - 4:
         return size
     file.seek(5)
-    (at,) = struct.unpack(">I", file.read(4))
-    at += 4
+    at = int.from_bytes(file.read(4), "big") + 4
     while at < size:
         at = _end_of_tag(file, at) + 4
     return at - 4  # some leave out the last length
