@@ -1082,6 +1082,33 @@ class TestParts:
         if suffix == "mkv":  # the other takes no such subtitles
             assert texts == ([subtitle] if subtitle else [])
 
+    @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+    @pytest.mark.parametrize("span", [Span(first=10, last=40), Span(start=0.4, end=1.6)])
+    def test_a_second_video_begins_with_a_key_frame(self, tmp_path, span, suffix):
+        make_video(tmp_path / "a.mp4", count=50)
+        clip = noisy(texture(48, 64, 50), 0.02)
+        make_video(tmp_path / "b.mp4", clip=clip, options={"g": "15", "bf": "2"})
+        side_by_side(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "both.mkv")
+        target = tmp_path / f"c.{suffix}"
+        result = denoise_file(tmp_path / "both.mkv", target, Settings(sigma=0.0, span=span))
+        assert (result.status, result.losses) == ("ok", ())
+        with av.open(str(tmp_path / "b.mp4")) as source, av.open(str(target)) as copy:
+            whole = [planes_of(one)[0] for one in source.decode(video=0)]
+            frames = list(copy.decode(video=1))
+        assert len(frames) >= 20
+        for number, frame in enumerate(frames):
+            assert frame.pts * frame.time_base == Fraction(5 + number, 25)
+            assert np.array_equal(planes_of(frame)[0], whole[15 + number])
+
+    def test_a_second_video_without_a_key_frame_is_told(self, tmp_path):
+        make_video(tmp_path / "a.mp4", count=30)
+        make_video(tmp_path / "b.mp4", count=30, options={"g": "15"})
+        side_by_side(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "both.mkv")
+        told = Settings(sigma=0.0, span=Span(first=4, last=9))
+        result = denoise_file(tmp_path / "both.mkv", tmp_path / "c.mkv", told)
+        assert result.frames == 5
+        assert ["video stream 1" in loss for loss in result.losses] == [True]
+
     @pytest.mark.parametrize(
         ("span", "words"),
         [

@@ -99,6 +99,7 @@ class Passengers:
         self._movie, self._output = movie, output
         self._streams: dict[int, Stream] = {}
         self._last: dict[int, int] = {}
+        self._begun: set[int] = set()
         self._filters: dict[int, BitStreamFilterContext] = {}
 
     def add(self, stream: Stream) -> None:
@@ -132,6 +133,19 @@ class Passengers:
             self._output.add_attachment(
                 name, stream.metadata.get("mimetype", f"image/{kind}"), picture
             )
+
+    def missed(self) -> list[str]:
+        """What of a part of a video has nothing to begin with, in words; known at the end."""
+        if self._movie.span is None:
+            return []
+        return [
+            f"{describe(stream)}, which has no key frame in this part"
+            for stream in self._movie.others
+            if stream.index in self._streams
+            and stream.type == "video"
+            and not _is_cover(stream)
+            and stream.index not in self._begun
+        ]
 
     def write(self, until: Fraction | None) -> None:
         """Write what is due before a time of the source, all for None."""
@@ -178,6 +192,10 @@ class Passengers:
         ends = begins + (packet.duration or 0) * unit
         if movie.end is not None and begins >= movie.end:
             return False
+        if packet.stream.type == "video" and begins >= movie.origin and packet.is_keyframe:
+            self._begun.add(packet.stream.index)
+        if packet.stream.type == "video" and packet.stream.index not in self._begun:
+            return False  # it could not be decoded
         shift = round(movie.origin / unit)
         if begins < movie.origin:  # sound begins a packet later, a subtitle is shortened
             if packet.stream.type != "subtitle" or ends <= movie.origin:

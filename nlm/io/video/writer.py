@@ -47,7 +47,7 @@ class VideoWriter:
     name : str
         For messages.
     losses : list of str
-        What the file cannot carry over from the source, in words; the first frame may add to it.
+        What the file cannot carry over from the source, in words; frames may add to it.
     """
 
     def __init__(
@@ -239,6 +239,7 @@ class VideoWriter:
             self._finish()
             if self._passengers:
                 self._passengers.write(None)
+                self.losses += self._passengers.missed()
             self._container.close()
             if self._shaper and self._output.path:
                 shape_file(self._output.path, self._shaper)
