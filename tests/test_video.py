@@ -324,6 +324,32 @@ def test_shape_of_pixels_where_only_the_container_holds_it(tmp_path, suffix, cod
         assert len(packets_of(target, "audio")) > 3 or not sound
 
 
+@pytest.mark.parametrize("title", [None, "Odd", "The pictures"])
+@pytest.mark.parametrize("fields", [1, 2])
+def test_avi_says_how_many_fields_a_picture_has(tmp_path, fields, title):
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        flags = {"flags": "+ildct+ilme"} if fields == 2 else {}
+        stream = out.add_stream("libx264", 25, options=flags)
+        stream.width, stream.height, stream.pix_fmt = 72, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 15)
+        for index, luma in enumerate(texture(48, 72, 5)):
+            frame = frame_of(luma, "yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    if title:
+        retitle(tmp_path / "a.mp4", title)
+    denoise_file(tmp_path / "a.mp4", tmp_path / "b.avi", OFF)
+    data = (tmp_path / "b.avi").read_bytes()
+    numbers = struct.unpack_from("<9I", data, data.index(b"vprp") + 8)
+    assert numbers[3:5] == (72, 48)
+    assert numbers[8] == fields
+    heights = struct.unpack_from(f"<{8 * fields}I", data, data.index(b"vprp") + 44)[::8]
+    assert heights == (48 // fields,) * fields
+    assert about(tmp_path / "b.avi")["aspect"] == Fraction(16, 15)
+    assert len(read_video(tmp_path / "b.avi")[0]) == 5
+
+
 @pytest.mark.parametrize("aspect", [None, Fraction(16, 15)])
 @pytest.mark.parametrize(("format", "codec"), [("mkv", "ffv1"), ("webm", "vp9"), ("mp4", "h264")])
 def test_shape_of_pixels_through_a_pipe(tmp_path, format, codec, aspect):

@@ -38,6 +38,9 @@ COUNTING = {"mpeg4", "mpeg2video", "mpeg1video"}
 SHAPERS = {"matroska": matroska.shaped, "webm": matroska.shaped, "avi": avi.shaped}
 """By libav's name of a muxer that takes the shape of pixels from a place PyAV cannot reach."""
 
+PROGRESSIVE = 1
+"""Of libav's orders of fields; greater ones are interlaced, 0 is not known."""
+
 
 class VideoWriter:
     """A video file being written; it appears whole when the context ends without an error.
@@ -143,8 +146,10 @@ class VideoWriter:
         aspect = self._movie.aspect if self._movie else None
         if aspect in (None, 1) or self._muxer not in SHAPERS:
             return None
-        size = (self._info.width, self._info.height)
-        return partial(SHAPERS[self._muxer], size=size, aspect=aspect)
+        how: dict[str, Any] = {"size": (self._info.width, self._info.height), "aspect": aspect}
+        if self._movie and self._muxer == "avi":
+            how["fields"] = 2 if self._movie.stream.codec_context.field_order > PROGRESSIVE else 1
+        return partial(SHAPERS[self._muxer], **how)
 
     def _pipe(self) -> BinaryIO | ShapedPipe:
         file = self._output.file
