@@ -1255,6 +1255,79 @@ class TestCodecs:
         assert any(loss.startswith("--fps") for loss in result.losses)
         assert read_video(tmp_path / "a.mp4")[0] == read_video(tmp_path / "b.mp4")[0]
 
+    @pytest.mark.parametrize(
+        ("suffix", "words"),
+        [
+            ("mkv", []),
+            ("mp4", ["subtitle stream 2", "attachment stream 3"]),
+            ("ts", ["subtitle stream 2", "attachment stream 3", "chapters", "tags (place)",
+                    "titles of streams (Commentary)"]),
+            ("mpg", ["subtitle stream 2", "attachment stream 3", "chapters", "tags (place)",
+                     "languages of streams (ita)", "titles of streams (Commentary)"]),
+            ("avi", ["subtitle stream 2", "attachment stream 3", "chapters", "tags (place)",
+                     "languages of streams (ita)"]),
+            ("webm", ["audio stream 1", "subtitle stream 2", "attachment stream 3"]),
+            ("y4m", ["audio stream 1", "subtitle stream 2", "attachment stream 3", "chapters",
+                     "tags (place)"]),
+        ],
+    )  # fmt: skip
+    def test_all_that_a_container_cannot_hold_is_told(self, tmp_path, suffix, words):
+        make_video(
+            tmp_path / "a.mkv", audio="mp2", subtitles=True, font=True, chapters=True, count=10,
+            tags={"PLACE": "by the sea"},
+        )  # fmt: skip
+        result = denoise_file(tmp_path / "a.mkv", tmp_path / f"b.{suffix}", OFF)
+        assert [loss.split(" (subrip")[0].split(" (font")[0].split(" (mp2")[0]
+                for loss in result.losses] == words  # fmt: skip
+        before, after = (
+            [one[0] for one in about(tmp_path / name)["streams"]]
+            for name in ("a.mkv", f"b.{suffix}")
+        )
+        left = [int(word.split()[-1]) for word in words if " stream " in word]
+        kept = [kind for index, kind in enumerate(before) if index not in left]
+        assert [kind for kind in after if kind != "data"] == kept  # MP4 has chapters as a stream
+
+    @pytest.mark.parametrize(
+        ("suffix", "told"),
+        [("mp4", False), ("mkv", False), ("mov", True), ("ts", True), ("avi", True), ("mpg", True)],
+    )
+    def test_a_cover_is_one_or_told(self, tmp_path, suffix, told):
+        picture = io.BytesIO()
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture, "PNG")
+        make_video(tmp_path / "a.mp4", count=5, tags={"place": "by the sea"})
+        with_cover(tmp_path / "a.mp4", picture.getvalue())
+        result = denoise_file(tmp_path / "a.mp4", tmp_path / f"b.{suffix}", OFF)
+        assert any("cover" in loss for loss in result.losses) == told
+        with av.open(result.output) as container:
+            covers = [one for one in container.streams.video if int(one.disposition) & 1024]
+            assert len(container.streams.video) - 1 == len(covers) == (not told)
+
+    @pytest.mark.parametrize("suffix", ["avi", "ts", "mpg", "y4m", "mkv", "mov"])
+    def test_rotation_is_kept_or_told(self, tmp_path, suffix):
+        make_video(tmp_path / "a.mp4", rotation=90, count=4)
+        result = denoise_file(tmp_path / "a.mp4", tmp_path / f"b.{suffix}", OFF)
+        turned = about(tmp_path / f"b.{suffix}")["rotation"]
+        assert (turned, "the rotation by 90 degrees" in result.losses) in ((90, False), (0, True))
+        assert (turned == 90) == (suffix in ("mkv", "mov"))
+
+    @pytest.mark.parametrize("mode", ["left_right", "top_bottom", "mono"])
+    def test_shape_of_pixels_of_stereo(self, tmp_path, mode):
+        make_video(tmp_path / "a.mkv", aspect=Fraction(4, 3), size=(72, 48), count=3)
+        with (
+            av.open(str(tmp_path / "a.mkv")) as source,
+            av.open(str(tmp_path / "b.mkv"), "w") as out,
+        ):
+            copy = out.add_stream_from_template(source.streams.video[0], opaque=True)
+            copy.metadata["stereo_mode"] = mode
+            for packet in source.demux(video=0):
+                if packet.size:
+                    packet.stream = copy
+                    out.mux(packet)
+        denoise_file(tmp_path / "b.mkv", tmp_path / "c.mkv", OFF)
+        seen = [about(tmp_path / name) for name in ("b.mkv", "c.mkv")]
+        assert seen[0]["aspect"] == seen[1]["aspect"]
+        assert seen[1]["streams"][0][3].get("stereo_mode", "mono") == mode
+
     def test_streams_that_the_container_does_not_take_are_named(self, tmp_path):
         make_video(tmp_path / "a.mkv", audio="flac", font=True, count=3)
         result = denoise_file(tmp_path / "a.mkv", tmp_path / "b.webm", OFF)

@@ -156,8 +156,8 @@ def choose(
     if name == "ffv1" and not (chosen or box.archives or source.codec == name):
         given.append(_hardly_played(layout))
     told = _options(name, source.profile, options, size[0])
-    if name == "prores_ks" and "444" in pixels and told["profile"] in "0123":
-        told["profile"] = PRORES["4444"]  # the others have no transparency
+    if name == "prores_ks" and (layout.alpha or source.codec != "prores"):
+        told["profile"] = _prores_profile(told["profile"], pixels)
     if name == "dnxhd":
         told["profile"] = DNXHR.get(pixels, "dnxhr_444")
     if name == "libvpx" and pixels == "yuva420p":
@@ -204,6 +204,11 @@ def _candidates(source: Source, box: Container, options: Options) -> list[str]:
         archived = ["ffv1"] if box.archives and is_lossless(source.codec) else []
         names = [*_family(source.codec), *archived, *OTHERS]
     return [name for name in dict.fromkeys(names) if name in box.encoders]
+
+
+def _prores_profile(profile: str, pixels: str) -> str:
+    """The others have neither transparency nor whole chroma."""
+    return PRORES["4444"] if "444" in pixels and profile < PRORES["4444"] else profile
 
 
 def _hardly_played(layout: Layout) -> str:

@@ -15,12 +15,20 @@ from av.video.stream import VideoStream
 from nlm.io.video.containers import name_codec
 from nlm.io.video.movie import Movie, seconds_of
 
-__all__ = ["Passengers", "refused"]
+__all__ = [
+    "COMMON_TAGS",
+    "Passengers",
+    "coded_tags",
+    "describe",
+    "file_tags",
+    "needs_free_tags",
+    "refused",
+]
 
 _STALE = ("bps", "number_of_", "_statistics", "duration", "encoder", "vendor_id", "alpha_mode")
 """Beginnings of tags that describe coded data and would be wrong of a stream coded anew."""
 
-_COMMON = {
+COMMON_TAGS = {
     "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright",
     "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "grouping",
     "creation_time", "location",
@@ -31,16 +39,40 @@ _OWN = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 """Tags of a file that its muxer writes itself."""
 
 
+_WITH_COVERS = ("mp4", "matroska")
+"""Muxers that write a cover as one: Matroska as an attachment."""
+
+_HELD = {
+    "mpegts": {
+        "mpeg1video", "mpeg2video", "mpeg4", "h264", "hevc", "vvc", "cavs", "dirac", "vc1",
+        "mp1", "mp2", "mp3", "aac", "aac_latm", "ac3", "eac3", "dts", "truehd", "opus", "s302m",
+        "pcm_bluray", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle",
+    },
+    "vob": {
+        "mpeg1video", "mpeg2video", "h264",
+        "mp1", "mp2", "mp3", "ac3", "dts", "pcm_dvd", "pcm_s16be", "dvd_subtitle",
+    },
+}  # fmt: skip
+"""The codecs that a container has names for; libav takes others, and no player knows them."""
+
+
 def refused(movie: Movie, muxer: str) -> list[Stream]:
     """Streams beside the pictures that a container does not take: it is asked, one by one."""
-    return [stream for stream in movie.others if not _is_taken(stream, muxer)]
+    alike = movie.container.format.name == muxer
+    return [stream for stream in movie.others if not _is_taken(stream, muxer, alike)]
 
 
-def _is_taken(stream: Stream, muxer: str) -> bool:
-    if stream.type == "unknown":
+def _is_taken(stream: Stream, muxer: str, alike: bool) -> bool:
+    if stream.type == "unknown" or (stream.type == "attachment" and muxer != "matroska"):
         return False
-    if _is_cover(stream) and muxer == "matroska":
-        return True  # as an attachment
+    if _is_cover(stream):
+        return muxer in _WITH_COVERS
+    if (
+        muxer in _HELD
+        and not (stream.type == "data" and alike)
+        and _codec(stream) not in _HELD[muxer]
+    ):
+        return False
     try:
         with av.open(io.BytesIO(), "w", format=muxer) as trial:
             copied = trial.add_stream_from_template(stream, opaque=True)
@@ -55,10 +87,15 @@ def _is_cover(stream: Stream) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
+def _codec(stream: Stream) -> str | None:
+    return stream.codec_context.codec.canonical_name if stream.codec_context else stream.name
+
+
 def describe(stream: Stream) -> str:
     """In words: "audio stream 1 (aac)"."""
-    codec = stream.codec_context.codec.canonical_name if stream.codec_context else stream.name
-    return f"{stream.type} stream {stream.index} ({codec or 'unknown'})"
+    if _is_cover(stream):
+        return f"the cover picture (stream {stream.index})"
+    return f"{stream.type} stream {stream.index} ({_codec(stream) or 'unknown'})"
 
 
 def file_tags(movie: Movie) -> dict[str, str]:
@@ -67,10 +104,10 @@ def file_tags(movie: Movie) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key.lower() not in _OWN}
 
 
-def needs_free_tags(movie: Movie) -> bool:
+def needs_free_tags(movie: Movie, kept: list[Stream]) -> bool:
     """Whether MP4 and MOV must hold tags beyond their own, which leaves no room for a cover."""
-    known = {key.lower() for key in file_tags(movie)} <= _COMMON
-    return not known and not any(_is_cover(stream) for stream in movie.others)
+    known = {key.lower() for key in file_tags(movie)} <= COMMON_TAGS
+    return not known and not any(_is_cover(stream) for stream in kept)
 
 
 def copied_tags(stream: Stream) -> dict[str, str]:

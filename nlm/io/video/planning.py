@@ -13,6 +13,7 @@ from nlm.io.formats import Format
 from nlm.io.video.codecs import Choice, Source, choose
 from nlm.io.video.containers import CONTAINERS
 from nlm.io.video.foreign import foreign_layout
+from nlm.io.video.labels import lost_labels
 from nlm.io.video.movie import Movie
 from nlm.io.video.passengers import describe, refused
 from nlm.io.video.transparency import says_transparent
@@ -57,9 +58,11 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
         losses.append("--fps (a video keeps its own time stamps)")
     if movie:
         left = refused(movie, muxer)
+        kept = [one for one in movie.others if one not in left]
         losses += [describe(stream) for stream in left]
+        losses += lost_labels(movie, muxer, kept)
         if muxer == "avi":
-            losses += _lost_delays(movie, [one for one in movie.others if one not in left])
+            losses += _lost_delays(movie, kept)
         losses += _lost_shape(movie, choice.encoder, muxer)
     return choice, losses
 

@@ -38,6 +38,9 @@ COUNTING = {"mpeg4", "mpeg2video", "mpeg1video"}
 SHAPERS = {"matroska": matroska.shaped, "webm": matroska.shaped, "avi": avi.shaped}
 """By libav's name of a muxer that takes the shape of pixels from a place PyAV cannot reach."""
 
+TURNING = {"mp4", "mov", "matroska", "webm"}
+"""Muxers that write how pictures are to be turned."""
+
 PROGRESSIVE = 1
 """Of libav's orders of fields; greater ones are interlaced, 0 is not known."""
 
@@ -163,7 +166,9 @@ class VideoWriter:
         if self._output.path is None:
             return {"movflags": "frag_keyframe+delay_moov+default_base_moof"}
         flags = "+faststart"
-        if self._movie and needs_free_tags(self._movie):
+        movie = self._movie
+        kept = [one for one in movie.others if one.index in movie.carried] if movie else []
+        if movie and needs_free_tags(movie, kept):
             flags += "+use_metadata_tags"
         return {"movflags": flags}
 
@@ -201,7 +206,9 @@ class VideoWriter:
             context.flags |= av.codec.context.Flags.interlaced_dct
             context.flags |= av.codec.context.Flags.interlaced_me
         matrix = first.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
-        if matrix is not None:
+        if matrix is not None and self._muxer not in TURNING:
+            self.losses.append(f"the rotation by {abs(first.rotation)} degrees")
+        elif matrix is not None:
             stream.set_display_matrix(np.frombuffer(bytes(matrix), np.int32).tolist())
         return stream
 
