@@ -254,6 +254,26 @@ def test_sound_and_pictures_that_begin_late_in_avi(tmp_path, late, delay, told):
     assert [one[2] for one in sounds[0]] == [one[2] for one in sounds[1]]
 
 
+@pytest.mark.parametrize("start", [0, 40000])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm", "ts", "mpg"])
+def test_a_transmission_begins_at_0_elsewhere(tmp_path, suffix, start):
+    make_video(tmp_path / "a.mp4", count=30, audio="mp2")
+    shifted(tmp_path / "a.mp4", tmp_path / "b.ts", {"video": 25 * start, "audio": 25 * start})
+    denoise_file(tmp_path / "b.ts", tmp_path / f"c.{suffix}", OFF)
+    before, after = (read_video(tmp_path / name)[0] for name in ("b.ts", f"c.{suffix}"))
+    assert before[0] >= start
+    step = 0.0011 if suffix in ("mkv", "webm") else 1e-4
+    assert [float(one - after[0]) for one in after] == pytest.approx(
+        [float(one - before[0]) for one in before], abs=step
+    )
+    begins = start if suffix in ("ts", "mpg") else 0
+    assert begins <= after[0] < begins + (2 if suffix in ("ts", "mpg") else 0.1)
+    if suffix != "webm":  # which takes no such sound
+        sounds = [packets_of(tmp_path / name, "audio")[0][1] for name in ("b.ts", f"c.{suffix}")]
+        early, late = float(sounds[0] - before[0]), float(sounds[1] - after[0])
+        assert early == pytest.approx(late, abs=max(step, 0.0011))
+
+
 def shifted(source, target, frames):
     with av.open(str(source)) as one, av.open(str(target), "w") as out:
         copies = [out.add_stream_from_template(stream, opaque=True) for stream in one.streams]

@@ -144,11 +144,16 @@ class Movie:
             return None
         return stream.start_time * stream.time_base
 
-    def lead(self) -> Fraction:
-        """How long another wanted stream runs before the pictures do, in whole frames."""
+    @property
+    def earliest(self) -> Fraction:
+        """Time at which the first of the wanted streams begins, by the headers."""
         begins = [self.beginning_of(one) for one in self.others if one.index in self.carried]
-        earliest = min((one for one in begins if one is not None), default=self.beginning)
-        return max(0, int((self.beginning - earliest) * self.rate)) / self.rate
+        return min([self.beginning, *(one for one in begins if one is not None)])
+
+    @property
+    def earliest_frame(self) -> Fraction:
+        """The same, a whole number of frames before the first one."""
+        return self.beginning - int((self.beginning - self.earliest) * self.rate) / self.rate
 
     @property
     def closing(self) -> Fraction | None:

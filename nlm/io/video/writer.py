@@ -38,6 +38,9 @@ COUNTING = {"mpeg4", "mpeg2video", "mpeg1video"}
 SHAPERS = {"matroska": matroska.shaped, "webm": matroska.shaped, "avi": avi.shaped}
 """By libav's name of a muxer that takes the shape of pixels from a place PyAV cannot reach."""
 
+CLOCKED = {"mpegts", "mpeg", "vob"}
+"""Containers whose time is that of a transmission, which may have begun hours before."""
+
 TURNING = {"mp4", "mov", "matroska", "webm"}
 """Muxers that write how pictures are to be turned."""
 
@@ -133,8 +136,8 @@ class VideoWriter:
         if self._movie is None:
             self._stream = self._add_pictures(container, first)
             return container
-        if self._box.constant_rate and self._movie.span is None:
-            self._movie.origin = self._movie.beginning - self._movie.lead()
+        if self._movie.span is None:
+            self._movie.origin = self._zero(self._movie)
         container.metadata.update(file_tags(self._movie))
         self._passengers = Passengers(self._movie, container)
         for stream in self._movie.container.streams:
@@ -144,6 +147,13 @@ class VideoWriter:
                 self._passengers.add(stream)
         container.set_chapters(_chapters(self._movie))
         return container
+
+    def _zero(self, movie: Movie) -> Fraction:
+        """The time of the source that becomes 0."""
+        if self._box.constant_rate:
+            return movie.earliest_frame
+        clocked = movie.container.format.name in CLOCKED
+        return movie.earliest if clocked and self._muxer not in CLOCKED else Fraction(0)
 
     def _find_shaper(self) -> Shaper | None:
         aspect = self._movie.aspect if self._movie else None
