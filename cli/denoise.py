@@ -80,8 +80,8 @@ def command(
         try:
             with progress:
                 result = denoise_file(
-                    stream_or_path(source, sys.stdin),
-                    stream_or_path(target, sys.stdout),
+                    options.standard_input() if source == "-" else source,
+                    sys.stdout.buffer if target == "-" else target,
                     settings,
                     force=force,
                     dry_run=dry_run,
@@ -165,11 +165,6 @@ def outputs_at(target: str) -> dict[str, tuple[int, ...]]:
 def is_folder(path: str) -> bool:
     """An existing folder, or a name that says it is one."""
     return path.endswith(("/", os.sep)) or os.path.isdir(path)
-
-
-def stream_or_path(name: str, stream: Any) -> Any:
-    """The standard stream that `-` stands for."""
-    return stream.buffer if name == "-" else name
 
 
 def describe(result: Any) -> str:

@@ -1,7 +1,6 @@
 """`nlm estimate`: how noisy are these pictures, and in which way?"""
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,7 +61,7 @@ def estimate_file(source: str) -> "NoiseEstimate":
     from nlm.noise import estimate
     from nlm.planes import visible_pixels
 
-    with open_reader(sys.stdin.buffer if source == "-" else source) as reader:
+    with open_reader(options.standard_input() if source == "-" else source) as reader:
         frame = next(iter(reader))
         return estimate(visible_pixels(frame.planes[0], frame, reader.info))
 

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
@@ -284,3 +284,9 @@ def expand(inputs: tuple[str, ...]) -> list[str]:
 def watched() -> bool:
     """Whether a person looks at stderr."""
     return sys.stderr.isatty()
+
+
+def standard_input() -> BinaryIO:
+    """What `-` stands for; of a pipe without Python's own buffer, so that waiting can be ended."""
+    whole: Any = sys.stdin.buffer
+    return whole if whole.seekable() else getattr(whole, "raw", whole)  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from queue import Empty, Full, Queue
 from typing import Generic, TypeVar
 
-__all__ = ["Behind", "ahead", "quick_turns"]
+__all__ = ["Behind", "ahead", "quick_turns", "unwanted"]
 
 Item = TypeVar("Item")
 
@@ -59,6 +59,15 @@ class _End:
         self.error = error
 
 
+_here = threading.local()
+
+
+def unwanted() -> bool:
+    """Whether this thread works ahead for somebody who has left: what waits should give up."""
+    stop = getattr(_here, "stop", None)
+    return stop is not None and stop.is_set()
+
+
 def ahead(items: Iterable[Item], count: int) -> Generator[Item, None, None]:
     """The same items, up to `count` of them made in advance in another thread.
 
@@ -77,6 +86,7 @@ def ahead(items: Iterable[Item], count: int) -> Generator[Item, None, None]:
         return False
 
     def work() -> None:
+        _here.stop = stop
         try:
             for item in items:
                 if not put(item):

@@ -16,6 +16,7 @@ from PIL import Image
 
 import nlm
 from nlm.io import Options, Span, open_reader
+from nlm.io.video.layout import Layout
 from nlm.pipeline import denoise_file
 from nlm.settings import Settings
 from tests.clips import (
@@ -207,6 +208,101 @@ def side_by_side(first, second, target):
                     out.mux(packet)
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
+def test_pictures_that_come_behind_the_sound(tmp_path, suffix):
+    make_video(tmp_path / "a.mkv", audio="aac")
+    sound_first(tmp_path / "a.mkv", tmp_path / "b.mkv")
+    result = denoise_file(tmp_path / "b.mkv", tmp_path / f"c.{suffix}", OFF)
+    assert (result.status, result.frames, result.losses) == ("ok", 12, ())
+    assert [one[0] for one in about(result.output)["streams"]] == ["audio", "video"]
+    sounds = [packets_of(path, "audio") for path in (tmp_path / "a.mkv", result.output)]
+    assert len(sounds[0]) == len(sounds[1])
+    early = read_video(result.output)[0][0] if suffix == "ts" else 0
+    assert [one - early for one in read_video(result.output)[0]] == read_video(tmp_path / "a.mkv")[
+        0
+    ]
+
+
+@pytest.mark.parametrize("options", [{}, {"bf": "0"}])
+@pytest.mark.parametrize("suffix", ["mkv", "ts"])
+def test_a_second_h264_video_in_avi(tmp_path, suffix, options):
+    make_video(tmp_path / "a.mp4", count=12)
+    make_video(tmp_path / "b.mp4", clip=noisy(texture(48, 64, 12), 0.02), options=options)
+    side_by_side(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / f"c.{suffix}")
+    result = denoise_file(tmp_path / f"c.{suffix}", tmp_path / "d.avi", OFF)
+    assert (result.status, result.frames, result.losses) == ("ok", 12, ())
+    with av.open(str(tmp_path / "b.mp4")) as source, av.open(result.output) as copy:
+        wanted = [planes_of(one)[0] for one in source.decode(video=0)]
+        frames = [planes_of(one)[0] for one in copy.decode(video=1)]
+        assert copy.streams.video[1].average_rate == 25
+    assert np.array_equal(frames, wanted)
+
+
+@pytest.mark.parametrize(("late", "delay", "told"), [(0, 0, False), (0, 10, False), (20, 0, True)])
+def test_sound_and_pictures_that_begin_late_in_avi(tmp_path, late, delay, told):
+    """AVI counts from 0 in every stream: it begins where the file does."""
+    make_video(tmp_path / "a.mkv", count=30, audio="mp2", codec="mpeg4", options={"bf": "0"})
+    shifted(tmp_path / "a.mkv", tmp_path / "b.mkv", {"video": 75 + delay, "audio": 75 + late})
+    result = denoise_file(tmp_path / "b.mkv", tmp_path / "c.avi", OFF)
+    assert (result.status, result.frames) == ("ok", 30)
+    assert any("begins" in loss for loss in result.losses) == told
+    times = read_video(tmp_path / "c.avi")[0]
+    first, *rest = [time - Fraction(delay, 25) for time in times]
+    assert rest == [Fraction(index, 25) for index in range(1, 30)]
+    assert first in (0, Fraction(-delay, 25))  # the first picture is shown meanwhile
+    sounds = [packets_of(tmp_path / name, "audio") for name in ("a.mkv", "c.avi")]
+    assert [one[2] for one in sounds[0]] == [one[2] for one in sounds[1]]
+
+
+@pytest.mark.parametrize("start", [0, 40000])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm", "ts", "mpg"])
+def test_a_transmission_begins_at_0_elsewhere(tmp_path, suffix, start):
+    make_video(tmp_path / "a.mp4", count=30, audio="mp2")
+    shifted(tmp_path / "a.mp4", tmp_path / "b.ts", {"video": 25 * start, "audio": 25 * start})
+    denoise_file(tmp_path / "b.ts", tmp_path / f"c.{suffix}", OFF)
+    before, after = (read_video(tmp_path / name)[0] for name in ("b.ts", f"c.{suffix}"))
+    assert before[0] >= start
+    step = 0.0011 if suffix in ("mkv", "webm") else 1e-4
+    assert [float(one - after[0]) for one in after] == pytest.approx(
+        [float(one - before[0]) for one in before], abs=step
+    )
+    begins = start if suffix in ("ts", "mpg") else 0
+    assert begins <= after[0] < begins + (2 if suffix in ("ts", "mpg") else 0.1)
+    if suffix != "webm":  # which takes no such sound
+        sounds = [packets_of(tmp_path / name, "audio")[0][1] for name in ("b.ts", f"c.{suffix}")]
+        early, late = float(sounds[0] - before[0]), float(sounds[1] - after[0])
+        assert early == pytest.approx(late, abs=max(step, 0.0011))
+
+
+def shifted(source, target, frames):
+    with av.open(str(source)) as one, av.open(str(target), "w") as out:
+        copies = [out.add_stream_from_template(stream, opaque=True) for stream in one.streams]
+        for packet in one.demux():
+            if packet.size:
+                shift = round(frames[packet.stream.type] * Fraction(1, 25) / packet.time_base)
+                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+
+
+def test_mpeg_program_streams_take_what_is_no_mpeg(tmp_path):
+    make_video(tmp_path / "a.mp4", count=6)
+    result = denoise_file(tmp_path / "a.mp4", tmp_path / "b.mpg", OFF)
+    assert (result.status, result.frames, result.losses) == ("ok", 6, ())
+
+
+def sound_first(source, target):
+    with av.open(str(source)) as one, av.open(str(target), "w") as out:
+        order = [one.streams.audio[0], one.streams.video[0]]
+        copies = {
+            stream.index: out.add_stream_from_template(stream, opaque=True) for stream in order
+        }
+        for packet in one.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                out.mux(packet)
+
+
 def test_interlaced_video_with_a_time_code(tmp_path):
     with av.open(str(tmp_path / "a.mov"), "w") as out:
         stream = out.add_stream("libx264", 25, options={"flags": "+ildct+ilme"})
@@ -246,6 +342,32 @@ def test_shape_of_pixels_where_only_the_container_holds_it(tmp_path, suffix, cod
         assert seen["streams"][0][3].get("title") == title
         assert len(read_video(target)[0]) == 3
         assert len(packets_of(target, "audio")) > 3 or not sound
+
+
+@pytest.mark.parametrize("title", [None, "Odd", "The pictures"])
+@pytest.mark.parametrize("fields", [1, 2])
+def test_avi_says_how_many_fields_a_picture_has(tmp_path, fields, title):
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        flags = {"flags": "+ildct+ilme"} if fields == 2 else {}
+        stream = out.add_stream("libx264", 25, options=flags)
+        stream.width, stream.height, stream.pix_fmt = 72, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 15)
+        for index, luma in enumerate(texture(48, 72, 5)):
+            frame = frame_of(luma, "yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    if title:
+        retitle(tmp_path / "a.mp4", title)
+    denoise_file(tmp_path / "a.mp4", tmp_path / "b.avi", OFF)
+    data = (tmp_path / "b.avi").read_bytes()
+    numbers = struct.unpack_from("<9I", data, data.index(b"vprp") + 8)
+    assert numbers[3:5] == (72, 48)
+    assert numbers[8] == fields
+    heights = struct.unpack_from(f"<{8 * fields}I", data, data.index(b"vprp") + 44)[::8]
+    assert heights == (48 // fields,) * fields
+    assert about(tmp_path / "b.avi")["aspect"] == Fraction(16, 15)
+    assert len(read_video(tmp_path / "b.avi")[0]) == 5
 
 
 @pytest.mark.parametrize("aspect", [None, Fraction(16, 15)])
@@ -480,7 +602,7 @@ class TestTransparencyBesideThePictures:
     @pytest.mark.parametrize(
         ("name", "options"),
         [
-            ("b.mov", Options()),
+            ("b.mov", Options(codec="h264")),
             ("b.mp4", Options(codec="vp9")),
             ("b.mkv", Options(codec="h264")),
         ],
@@ -491,6 +613,30 @@ class TestTransparencyBesideThePictures:
         result = denoise_file(tmp_path / "a.webm", tmp_path / name, told)
         assert "transparency" in result.losses
         assert "alpha_mode" not in {key.lower() for key in about(tmp_path / name)["streams"][0][3]}
+
+    @pytest.mark.parametrize("codec", [None, "prores"])
+    @pytest.mark.parametrize("size", [(64, 48), (65, 49)])
+    def test_quicktime_takes_it(self, tmp_path, codec, size):
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9", size=size)
+        told = Settings(sigma=0.0, options=Options(codec=codec))
+        result = denoise_file(tmp_path / "a.webm", tmp_path / "b.mov", told)
+        assert result.losses == ()
+        (_, frames, pixels), before = (
+            read_video(tmp_path / "b.mov"),
+            transparency_of(tmp_path / "a.webm"),
+        )
+        full = 2 ** max(one.bits for one in av.VideoFormat(pixels, 64, 64).components) - 1
+        after = np.stack([planes[3] for planes in frames])[:, :, : size[0]] * (255 / full)
+        assert np.abs(before - after).mean() < 1
+
+    @pytest.mark.parametrize(
+        ("name", "told"), [("b.mp4", True), ("b.mkv", False), ("b.avi", False)]
+    )
+    def test_a_codec_that_few_know_is_told(self, tmp_path, name, told):
+        make_transparent(tmp_path / "a.webm", "libvpx-vp9")
+        result = denoise_file(tmp_path / "a.webm", tmp_path / name, OFF)
+        assert any("ffv1" in loss and ".mov" in loss for loss in result.losses) == told
+        assert denoise_file(tmp_path / name, tmp_path / f"c{name}", OFF).losses == ()
 
     def test_where_no_decoder_reads_it_that_is_told(self, tmp_path, monkeypatch):
         from nlm.io.video import reader
@@ -610,6 +756,58 @@ class TestDamage:
         assert 5 < len(times) == result.frames < 40
         assert f"{result.frames} of 40 frames" in result.error
         assert "cut short" in result.error
+
+    @pytest.mark.parametrize("codec", ["libx264", "flv"])
+    @pytest.mark.parametrize("audio", [None, "aac"])
+    def test_truncated_flv_gives_all_whole_frames(self, tmp_path, codec, audio):
+        clip = noisy(texture(48, 64, 40), 0.1)
+        make_video(tmp_path / "a.flv", codec=codec, clip=clip, audio=audio)
+        with open_reader(tmp_path / "a.flv") as reader:
+            assert sum(1 for _ in reader) == 40
+            assert reader.damage == ""
+        with av.open(str(tmp_path / "a.flv")) as container:
+            starts = [one.pos for one in container.demux(video=0) if one.size]
+        data = (tmp_path / "a.flv").read_bytes()
+        for whole in (24, 30):
+            (tmp_path / "b.flv").write_bytes(data[: starts[whole] + 40])
+            with av.open(str(tmp_path / "b.flv")) as container:
+                container.streams.video[0].thread_count = 1
+                packets = [one for one in container.demux(video=0) if one.size][:whole]
+                decoder = container.streams.video[0].codec_context
+                wanted = sum(len(decoder.decode(one)) for one in [*packets, None])
+            with open_reader(tmp_path / "b.flv") as reader:
+                assert sum(1 for _ in reader) == wanted >= whole - 1
+                assert "it is cut short" in reader.damage
+
+    def test_of_damaged_hevc_all_is_read_that_can_be(self, tmp_path):
+        quiet = {"x265-params": "log-level=error", "g": "250"}
+        clip = noisy(texture(96, 128, 40), 0.1)
+        make_video(tmp_path / "a.mkv", codec="libx265", clip=clip, size=(128, 96), options=quiet)
+        data = bytearray((tmp_path / "a.mkv").read_bytes())
+        with av.open(str(tmp_path / "a.mkv")) as container:
+            packet = [bytes(one) for one in container.demux(video=0) if one.size][12]
+        at = data.index(packet)
+        data[at : at + 16] = bytes(16)
+        (tmp_path / "b.mkv").write_bytes(data)
+        with open_reader(tmp_path / "b.mkv") as reader:
+            assert sum(1 for _ in reader) >= 38
+            assert "are damaged" in reader.damage
+
+    @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+    def test_what_is_missing_in_a_transport_stream_is_told(self, tmp_path, codec):
+        clip = noisy(texture(48, 64, 60), 0.1)
+        options = {"x265-params": "log-level=error"} if codec == "libx265" else {}
+        make_video(tmp_path / "a.ts", codec=codec, clip=clip, options={**options, "g": "6"})
+        data = (tmp_path / "a.ts").read_bytes()
+        packets, told = len(data) // 188, []
+        for lost in (packets // 4, packets // 4 + 1):  # one in 16 numbers goes on by chance
+            at = packets // 3 * 188
+            (tmp_path / "b.ts").write_bytes(data[:at] + data[at + lost * 188 :])
+            with open_reader(tmp_path / "b.ts") as reader:
+                assert 20 < sum(1 for _ in reader) < 60
+                told.append(reader.damage)
+        assert all(told)
+        assert any("something is missing" in one for one in told)
 
     def test_corrupt_transport_stream(self, tmp_path):
         make_video(tmp_path / "a.ts", clip=noisy(texture(48, 64, 40), 0.1), audio="mp2")
@@ -930,6 +1128,33 @@ class TestParts:
         if suffix == "mkv":  # the other takes no such subtitles
             assert texts == ([subtitle] if subtitle else [])
 
+    @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+    @pytest.mark.parametrize("span", [Span(first=10, last=40), Span(start=0.4, end=1.6)])
+    def test_a_second_video_begins_with_a_key_frame(self, tmp_path, span, suffix):
+        make_video(tmp_path / "a.mp4", count=50)
+        clip = noisy(texture(48, 64, 50), 0.02)
+        make_video(tmp_path / "b.mp4", clip=clip, options={"g": "15", "bf": "2"})
+        side_by_side(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "both.mkv")
+        target = tmp_path / f"c.{suffix}"
+        result = denoise_file(tmp_path / "both.mkv", target, Settings(sigma=0.0, span=span))
+        assert (result.status, result.losses) == ("ok", ())
+        with av.open(str(tmp_path / "b.mp4")) as source, av.open(str(target)) as copy:
+            whole = [planes_of(one)[0] for one in source.decode(video=0)]
+            frames = list(copy.decode(video=1))
+        assert len(frames) >= 20
+        for number, frame in enumerate(frames):
+            assert frame.pts * frame.time_base == Fraction(5 + number, 25)
+            assert np.array_equal(planes_of(frame)[0], whole[15 + number])
+
+    def test_a_second_video_without_a_key_frame_is_told(self, tmp_path):
+        make_video(tmp_path / "a.mp4", count=30)
+        make_video(tmp_path / "b.mp4", count=30, options={"g": "15"})
+        side_by_side(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "both.mkv")
+        told = Settings(sigma=0.0, span=Span(first=4, last=9))
+        result = denoise_file(tmp_path / "both.mkv", tmp_path / "c.mkv", told)
+        assert result.frames == 5
+        assert ["video stream 1" in loss for loss in result.losses] == [True]
+
     @pytest.mark.parametrize(
         ("span", "words"),
         [
@@ -992,6 +1217,44 @@ class TestCodecs:
         assert sizes[0] > 3 * sizes[1]
 
     @pytest.mark.parametrize(
+        ("name", "pixels", "size", "stored", "bits"),
+        [
+            ("b.webm", "gray", (64, 48), "yuv420p", 8),
+            ("b.webm", "gray", (65, 49), "yuv420p", 8),
+            ("b.webm", "gray10le", (272, 128), "yuv420p10le", 10),
+            ("b.webm", "gray12le", (272, 128), "yuv420p10le", 10),
+            ("b.webm", "gray12le", (65, 49), "yuv420p", 8),
+            ("b.mov", "gray16le", (66, 48), "gray12le", 12),
+        ],
+    )
+    @pytest.mark.parametrize("full", [False, True])
+    def test_gray_where_there_is_none_of_its_depth(
+        self, tmp_path, name, pixels, size, stored, bits, full
+    ):
+        had = Layout.of(pixels).bits
+        colours = (2, 1, 1, 1) if full else (1, 1, 1, 1)
+        make_video(
+            tmp_path / "a.mkv", codec="ffv1", pixels=pixels, size=size, count=3, colours=colours
+        )
+        result = denoise_file(tmp_path / "a.mkv", tmp_path / name, OFF)
+        lost = [loss for loss in result.losses if "depth" in loss]
+        assert lost == ([f"depth ({had} bits become {bits})"] if bits < had else [])
+        _, frames, pixels = read_video(tmp_path / name)
+        assert pixels == stored
+        before = read_video(tmp_path / "a.mkv")[1][1][0] / (2**had - 1 if full else 2**had)
+        after = frames[1][0][:, : size[0]] / (2**bits - 1 if full else 2**bits)
+        assert np.abs(before - after).mean() < 0.006
+        assert abs(np.mean(before - after)) < 0.001
+        for chroma in frames[1][1:]:
+            assert np.abs(chroma.astype(int) - (1 << bits - 1)).max() <= 1
+
+    def test_gray_hevc_stays_gray(self, tmp_path):
+        quiet = {"x265-params": "log-level=error"}
+        make_video(tmp_path / "a.mkv", codec="libx265", pixels="gray10le", options=quiet, count=3)
+        denoise_file(tmp_path / "a.mkv", tmp_path / "b.mkv", OFF)
+        assert about(tmp_path / "b.mkv")["pixels"] == "gray10le"
+
+    @pytest.mark.parametrize(
         ("name", "options", "error", "words"),
         [
             ("b.mkv", Options(codec="h265000"), nlm.UsageError, "not known.*h264"),
@@ -1011,6 +1274,79 @@ class TestCodecs:
         result = denoise_file(tmp_path / "a.mp4", tmp_path / "b.mp4", told)
         assert any(loss.startswith("--fps") for loss in result.losses)
         assert read_video(tmp_path / "a.mp4")[0] == read_video(tmp_path / "b.mp4")[0]
+
+    @pytest.mark.parametrize(
+        ("suffix", "words"),
+        [
+            ("mkv", []),
+            ("mp4", ["subtitle stream 2", "attachment stream 3"]),
+            ("ts", ["subtitle stream 2", "attachment stream 3", "chapters", "tags (place)",
+                    "titles of streams (Commentary)"]),
+            ("mpg", ["subtitle stream 2", "attachment stream 3", "chapters", "tags (place)",
+                     "languages of streams (ita)", "titles of streams (Commentary)"]),
+            ("avi", ["subtitle stream 2", "attachment stream 3", "chapters", "tags (place)",
+                     "languages of streams (ita)"]),
+            ("webm", ["audio stream 1", "subtitle stream 2", "attachment stream 3"]),
+            ("y4m", ["audio stream 1", "subtitle stream 2", "attachment stream 3", "chapters",
+                     "tags (place)"]),
+        ],
+    )  # fmt: skip
+    def test_all_that_a_container_cannot_hold_is_told(self, tmp_path, suffix, words):
+        make_video(
+            tmp_path / "a.mkv", audio="mp2", subtitles=True, font=True, chapters=True, count=10,
+            tags={"PLACE": "by the sea"},
+        )  # fmt: skip
+        result = denoise_file(tmp_path / "a.mkv", tmp_path / f"b.{suffix}", OFF)
+        assert [loss.split(" (subrip")[0].split(" (font")[0].split(" (mp2")[0]
+                for loss in result.losses] == words  # fmt: skip
+        before, after = (
+            [one[0] for one in about(tmp_path / name)["streams"]]
+            for name in ("a.mkv", f"b.{suffix}")
+        )
+        left = [int(word.split()[-1]) for word in words if " stream " in word]
+        kept = [kind for index, kind in enumerate(before) if index not in left]
+        assert [kind for kind in after if kind != "data"] == kept  # MP4 has chapters as a stream
+
+    @pytest.mark.parametrize(
+        ("suffix", "told"),
+        [("mp4", False), ("mkv", False), ("mov", True), ("ts", True), ("avi", True), ("mpg", True)],
+    )
+    def test_a_cover_is_one_or_told(self, tmp_path, suffix, told):
+        picture = io.BytesIO()
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture, "PNG")
+        make_video(tmp_path / "a.mp4", count=5, tags={"place": "by the sea"})
+        with_cover(tmp_path / "a.mp4", picture.getvalue())
+        result = denoise_file(tmp_path / "a.mp4", tmp_path / f"b.{suffix}", OFF)
+        assert any("cover" in loss for loss in result.losses) == told
+        with av.open(result.output) as container:
+            covers = [one for one in container.streams.video if int(one.disposition) & 1024]
+            assert len(container.streams.video) - 1 == len(covers) == (not told)
+
+    @pytest.mark.parametrize("suffix", ["avi", "ts", "mpg", "y4m", "mkv", "mov"])
+    def test_rotation_is_kept_or_told(self, tmp_path, suffix):
+        make_video(tmp_path / "a.mp4", rotation=90, count=4)
+        result = denoise_file(tmp_path / "a.mp4", tmp_path / f"b.{suffix}", OFF)
+        turned = about(tmp_path / f"b.{suffix}")["rotation"]
+        assert (turned, "the rotation by 90 degrees" in result.losses) in ((90, False), (0, True))
+        assert (turned == 90) == (suffix in ("mkv", "mov"))
+
+    @pytest.mark.parametrize("mode", ["left_right", "top_bottom", "mono"])
+    def test_shape_of_pixels_of_stereo(self, tmp_path, mode):
+        make_video(tmp_path / "a.mkv", aspect=Fraction(4, 3), size=(72, 48), count=3)
+        with (
+            av.open(str(tmp_path / "a.mkv")) as source,
+            av.open(str(tmp_path / "b.mkv"), "w") as out,
+        ):
+            copy = out.add_stream_from_template(source.streams.video[0], opaque=True)
+            copy.metadata["stereo_mode"] = mode
+            for packet in source.demux(video=0):
+                if packet.size:
+                    packet.stream = copy
+                    out.mux(packet)
+        denoise_file(tmp_path / "b.mkv", tmp_path / "c.mkv", OFF)
+        seen = [about(tmp_path / name) for name in ("b.mkv", "c.mkv")]
+        assert seen[0]["aspect"] == seen[1]["aspect"]
+        assert seen[1]["streams"][0][3].get("stereo_mode", "mono") == mode
 
     def test_streams_that_the_container_does_not_take_are_named(self, tmp_path):
         make_video(tmp_path / "a.mkv", audio="flac", font=True, count=3)

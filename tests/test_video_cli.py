@@ -132,8 +132,10 @@ class TestInterrupted:
     PATIENCE = 600
     """Seconds; kernels may have to be compiled first, by a busy machine."""
 
-    def interrupt(self, tmp_path, by, *options, frames=80, written=5000):
+    def interrupt(self, tmp_path, by, *options, frames=80, written=5000, silent=False):
         """Signal it when so much is written; the pipe stays open, so it never comes to an end.
+
+        With `silent`, it stays open until the program has ended.
 
         Gives the exit code and what was said.
         """
@@ -155,6 +157,8 @@ class TestInterrupted:
                 assert time.monotonic() < until
                 time.sleep(0.05)
             process.send_signal(by)
+            if silent:
+                process.wait(self.PATIENCE)
             process.stdin.close()
             said = process.stderr.read()
         return process.returncode, said
@@ -165,6 +169,39 @@ class TestInterrupted:
         assert b"interrupted" in said
         assert b"Traceback" not in said
         assert {one.name for one in tmp_path.iterdir()} == {"long.y4m"}
+
+    @pytest.mark.parametrize("options", [(), ("--keep-partial",)])
+    def test_while_a_pipe_is_silent(self, tmp_path, by, options):
+        code, said = self.interrupt(tmp_path, by, *options, silent=True)
+        assert code == 128 + by
+        assert b"Traceback" not in said
+        left = {"long.y4m", "out.mkv"} if options else {"long.y4m"}
+        assert {one.name for one in tmp_path.iterdir()} == left
+
+    @pytest.mark.skipif(os.name == "nt", reason="waits for the pipe to be empty")
+    @pytest.mark.parametrize("command", [("denoise", "-", "-o", "out.mkv"), ("estimate", "-")])
+    def test_before_a_pipe_has_sent_enough_to_begin(self, tmp_path, by, command):
+        make_video(tmp_path / "a.y4m", codec="rawvideo", count=2)
+        program = f"import signal; {USUAL}{INTERRUPTIBLE}"
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *command],
+            stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
+        )  # fmt: skip
+        with process:
+            process.stdin.write((tmp_path / "a.y4m").read_bytes())
+            process.stdin.flush()
+            until = time.monotonic() + self.PATIENCE
+            while waiting_bytes(process.stdin):
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            time.sleep(0.5)
+            process.send_signal(by)
+            process.wait(self.PATIENCE)
+            process.stdin.close()
+            said = process.stderr.read()
+        assert process.returncode == 128 + by
+        assert b"Traceback" not in said
+        assert {one.name for one in tmp_path.iterdir()} == {"a.y4m"}
 
     def test_keep_partial_leaves_a_file_that_plays(self, tmp_path, by):
         code, said = self.interrupt(tmp_path, by, "--keep-partial")
@@ -178,6 +215,14 @@ class TestInterrupted:
         assert code == 128 + by
         assert b"unfinished outputs were removed" in said
         assert {one.name for one in tmp_path.iterdir()} == {"long.y4m"}
+
+
+def waiting_bytes(pipe):
+    """How many nobody has read yet."""
+    import fcntl
+    import termios
+
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 class TestBatch:

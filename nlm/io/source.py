@@ -33,7 +33,8 @@ def open_source(source: str | os.PathLike[str] | BinaryIO) -> tuple[str, BinaryI
         file: BinaryIO = _open_path(name)
         owned = True
         if not file.seekable():  # a named pipe, or what stands in /dev/fd
-            file = buffered(file, _HEAD, owned)
+            raw = file.detach() if isinstance(file, io.BufferedReader) else file
+            file = buffered(raw, _HEAD, owned)  # type: ignore[arg-type]
     else:
         name = str(getattr(source, "name", "<stream>"))
         owned = not source.seekable()

@@ -45,7 +45,7 @@ FAMILY = {
 }
 """Encoders for a source's codec, where it is not the one of the same name."""
 
-OTHERS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1")
+OTHERS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "prores_ks", "mpeg2video")
 
 PRORES = {"Proxy": "0", "LT": "1", "Standard": "2", "HQ": "3", "4444": "4", "XQ": "5"}
 
@@ -139,7 +139,8 @@ def choose(
             fits = _fit(name, usual, pixels, size)
             if fits is not None:
                 lost, excess = fits
-                harm = 0 if name in STEADFAST and rank == 0 else len(lost)
+                stays = name in STEADFAST and rank == 0
+                harm = (0, 0) if stays else _harm(lost, usual, pixels)
                 order = (harm, rank, len(lost), excess, pixels != source.pixels)
                 found.append((order, name, pixels, lost))
     if not found:
@@ -152,12 +153,22 @@ def choose(
         raise FileError(_refusal(layout, options))
     if not chosen and is_lossless(source.codec) and not is_lossless(name):
         given.append(f"exact values ({source.codec} becomes {name}; .mkv keeps them)")
+    if name == "ffv1" and not (chosen or box.archives or source.codec == name):
+        given.append(_hardly_played(layout))
     told = _options(name, source.profile, options, size[0])
+    if name == "prores_ks" and (layout.alpha or source.codec != "prores"):
+        told["profile"] = _prores_profile(told["profile"], pixels)
     if name == "dnxhd":
         told["profile"] = DNXHR.get(pixels, "dnxhr_444")
     if name == "libvpx" and pixels == "yuva420p":
         told["auto-alt-ref"] = "0"  # it refuses hidden frames with transparency
     return Choice(name, pixels, told, (*given, *lost))
+
+
+def _harm(lost: list[str], layout: Layout, pixels: str) -> tuple[int, int]:
+    """How bad losses are: transparency is worth more than others; then bits of depth count."""
+    bits = max(one.bits for one in av.VideoFormat(pixels, 64, 64).components)
+    return len(lost) + ("transparency" in lost), max(0, layout.bits - bits)
 
 
 def is_lossless(codec: str | None) -> bool:
@@ -195,6 +206,19 @@ def _candidates(source: Source, box: Container, options: Options) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in box.encoders]
 
 
+def _prores_profile(profile: str, pixels: str) -> str:
+    """The others have neither transparency nor whole chroma."""
+    return PRORES["4444"] if "444" in pixels and profile < PRORES["4444"] else profile
+
+
+def _hardly_played(layout: Layout) -> str:
+    if layout.alpha:
+        step = ".mkv and .mov take others with transparency; --codec h264 leaves it out"
+    else:
+        step = "--codec h264 loses some of it"
+    return f"a codec that most players know ({layout} video goes by ffv1 here; {step})"
+
+
 def _refusal(layout: Layout, options: Options) -> str:
     if options.codec is None:
         return f"this container holds no lossless codec for {layout} video; write .mkv instead"
@@ -222,8 +246,13 @@ def _formats(encoder: str, muxer: str | None) -> tuple[str, ...]:
         return tuple(name for name in names if name.startswith("yuvj"))
     if encoder in WITHOUT_ALPHA:
         beside = encoder in BESIDE and has_room_beside(muxer)
-        return tuple(name for name in names if "a" not in name or (beside and name == "yuva420p"))
+        kept = ("yuva420p",) if beside else ()
+        return tuple(name for name in names if name in kept or not _has_alpha(name))
     return names
+
+
+def _has_alpha(pixels: str) -> bool:
+    return any(one.is_alpha for one in av.VideoFormat(pixels, 64, 64).components)
 
 
 def _fit(
@@ -236,8 +265,6 @@ def _fit(
     if size[0] < LEAST_WIDTH.get(encoder, 0):
         return None
     if size[0] % 2 and pixels in IN_PAIRS:
-        return None
-    if (layout.kind, other.kind) == ("gray", "yuv") and layout.bits != other.bits:
         return None
     if encoder in EVEN_ONLY and any(
         length % (1 << shift) for length, shift in zip(size, other.chroma, strict=True)

@@ -21,7 +21,7 @@ def is_cut_short(file: BinaryIO, demuxer: str) -> bool:
     demuxer : str
         libav's name of the container.
     """
-    ends = {"mov": _end_of_boxes, "matroska": _end_of_segment, "avi": _end_of_riff}.get(demuxer)
+    ends = _ENDS.get(demuxer)
     if ends is None:
         return False
     here = file.tell()
@@ -88,6 +88,33 @@ def _end_of_riff(file: BinaryIO, size: int) -> int:
             return size
         at += 8 + length + length % 2
     return at
+
+
+def _end_of_tags(file: BinaryIO, size: int) -> int:
+    """FLV: tags, each followed by its length."""
+    file.seek(max(0, size - 4))
+    (last,) = struct.unpack(">I", file.read(4))
+    if last < size and _end_of_tag(file, size - 4 - last) == size - 4:
+        return size
+    file.seek(5)
+    at = int.from_bytes(file.read(4), "big") + 4
+    while at < size:
+        at = _end_of_tag(file, at) + 4
+    return at - 4  # some leave out the last length
+
+
+def _end_of_tag(file: BinaryIO, at: int) -> int:
+    file.seek(max(0, at))
+    head = file.read(4)
+    return at + 11 + int.from_bytes(head[1:], "big") if len(head) == 4 else at + 11
+
+
+_ENDS = {
+    "mov": _end_of_boxes,
+    "matroska": _end_of_segment,
+    "avi": _end_of_riff,
+    "flv": _end_of_tags,
+}
 
 
 class FrameTrail:

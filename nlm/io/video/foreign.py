@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
+from numpy.typing import NDArray
 
 from nlm.errors import FileError
 from nlm.io.base import Frame, Info
@@ -94,17 +95,28 @@ def rearranged(picture: av.VideoFrame, layout: Layout, pixels: str) -> av.VideoF
 
 
 def _with_neutral_chroma(picture: av.VideoFrame, layout: Layout, other: Layout) -> av.VideoFrame:
-    if other.bits != layout.bits:
-        raise FileError(f"{layout} cannot become {other}; choose a codec for gray video, ffv1 say")
     moved = av.VideoFrame(picture.width, picture.height, other.planar)
     (luma,) = planes_of(picture, layout)
     _, *chroma = planes_of(moved, other)
     neutral = [np.full_like(plane, 1 << (other.bits - 1)) for plane in chroma]
-    put_planes(moved, other, (luma, *neutral))
+    put_planes(moved, other, (_of_depth(luma, layout, other, picture), *neutral))
     moved.color_range = picture.color_range
     moved.colorspace = picture.colorspace or 2  # unspecified; that of gray PNG means RGB
     moved.color_primaries, moved.color_trc = picture.color_primaries, picture.color_trc
     return moved
+
+
+def _of_depth(
+    luma: NDArray[Any], layout: Layout, other: Layout, picture: av.VideoFrame
+) -> NDArray[Any]:
+    """Samples at another depth; full range ends at all ones, limited range at multiples of 2."""
+    if layout.bits == other.bits:
+        return luma
+    top = 2**other.bits - 1
+    full = picture.color_range == ColorRange.JPEG
+    factor = top / (2**layout.bits - 1) if full else 2.0 ** (other.bits - layout.bits)
+    scaled: NDArray[Any] = np.rint(luma * factor).clip(0, top).astype(other.dtype)
+    return scaled
 
 
 def rgb_frame(frame: Frame, info: Info) -> Frame:

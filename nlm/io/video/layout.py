@@ -98,7 +98,9 @@ class Layout:
         lost = []
         if self.kind not in ("gray", other.kind):
             lost.append(f"exact colours ({self} becomes {other})")
-        elif any(a > b for a, b in zip(other.chroma, self.chroma, strict=True)):
+        elif self.kind != "gray" and any(
+            a > b for a, b in zip(other.chroma, self.chroma, strict=True)
+        ):
             lost.append(f"chroma resolution ({self} becomes {other})")
         if other.bits < self.bits:
             lost.append(f"depth ({self.bits} bits become {other.bits})")

@@ -14,6 +14,10 @@ _SEGMENT, _TRACKS, _ENTRY, _VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0xE0
 _NAME, _WIDTH, _HEIGHT, _UNIT, _VOID, _CRC = 0x536E, 0x54B0, 0x54BA, 0x54B2, 0xEC, 0xBF
 _CRC_LENGTH = 6
 
+_STEREO = 0x53B8
+_SIDE_BY_SIDE, _ONE_ABOVE_OTHER = {1, 8, 9, 11}, {2, 3, 6, 7}
+"""Kinds of stereo whose display size is that of one of the two views."""
+
 _LONGEST_START = 12
 """Bytes of an element before its content, at most."""
 
@@ -43,13 +47,13 @@ def shaped(head: bytes, size: tuple[int, int], aspect: Fraction) -> tuple[int, b
     ]
     body = b"".join(_packed(mark, data) for mark, data in parts if mark != _CRC)
     room = end - start - len(body) - _CRC_LENGTH
-    body += _packed(_VOID, bytes(room - 2))
+    body += _void(room)
     return start, _packed(_CRC, zlib.crc32(body).to_bytes(4, "little")) + body
 
 
 def _sized(entry: bytes, size: tuple[int, int], aspect: Fraction) -> bytes:
     """A track entry with its name restored and a display size."""
-    sides = zip((_WIDTH, _HEIGHT), _display_size(size, aspect), strict=True)
+    sides = zip((_WIDTH, _HEIGHT), _display_size(size, aspect * _views(entry)), strict=True)
     added = b"".join(_packed(mark, _whole(value)) for mark, value in sides)
     parts: list[Element] = []
     for mark, data in _elements(entry):
@@ -61,6 +65,18 @@ def _sized(entry: bytes, size: tuple[int, int], aspect: Fraction) -> bytes:
         elif name := data.removesuffix(HOLD.encode()):
             parts.append((mark, name))
     return b"".join(_packed(mark, data) for mark, data in parts)
+
+
+def _views(entry: bytes) -> Fraction:
+    """The shape of one view of a track, of the whole picture's."""
+    for mark, data in _elements(entry):
+        if mark == _VIDEO:
+            stereo = int.from_bytes(dict(_elements(data)).get(_STEREO, b""), "big")
+            if stereo in _SIDE_BY_SIDE:
+                return Fraction(1, 2)
+            if stereo in _ONE_ABOVE_OTHER:
+                return Fraction(2)
+    return Fraction(1)
 
 
 def _display_size(size: tuple[int, int], aspect: Fraction) -> tuple[int, int]:
@@ -111,6 +127,12 @@ def _packed(mark: int, data: bytes) -> bytes:
     count = next(count for count in range(1, 9) if len(data) < (1 << 7 * count) - 1)
     length = (len(data) | 1 << 7 * count).to_bytes(count, "big")
     return mark.to_bytes((mark.bit_length() + 7) // 8, "big") + length + data
+
+
+def _void(room: int) -> bytes:
+    """An element without meaning that takes so many bytes, 9 at least."""
+    content = room - 9
+    return bytes([_VOID]) + (content | 1 << 56).to_bytes(8, "big") + bytes(content)
 
 
 def _whole(value: int) -> bytes:

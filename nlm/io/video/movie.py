@@ -33,6 +33,8 @@ class Damage:
         Those of them that the decoder had to patch.
     lost : int
         Packets that could not be decoded at all.
+    gaps : int
+        Packets of which the container says that something is missing.
     errors : int
         What else the decoder complained of.
     expected : int or None
@@ -44,13 +46,14 @@ class Damage:
     frames: int = 0
     corrupt: int = 0
     lost: int = 0
+    gaps: int = 0
     errors: int = 0
     expected: int | None = None
     cut_short: bool = False
 
     def __str__(self) -> str:
         """In words; empty = all is well."""
-        if not (self.corrupt or self.lost or self.errors or self.cut_short):
+        if not (self.corrupt or self.lost or self.gaps or self.errors or self.cut_short):
             return ""
         parts = []
         if self.cut_short:
@@ -61,6 +64,8 @@ class Damage:
             parts.append(f"{self.corrupt} of them are damaged")
         if self.lost:
             parts.append(f"{self.lost} packets could not be decoded")
+        if self.gaps:
+            parts.append(f"something is missing at {self.gaps} places")
         if self.errors and not self.corrupt:
             parts.append(f"{self.errors} errors were met in them")
         return ", ".join(parts)
@@ -80,13 +85,13 @@ class Movie:
     layout : Layout
         Of its frames.
     span : Span or None
-        The part that is wanted; its time stamps then begin at 0.
+        The part that is wanted.
     passengers : deque of Packet
         Packets of the other streams in the order of the file, put there as it is read.
     carried : set of int
         Indices of the streams whose packets somebody wants.
     origin : Fraction
-        Time of the first wanted frame, where only a part is wanted.
+        Time that becomes 0 in what is written: of the first frame where only a part is wanted.
     step : int
         How long the last packet of the pictures lasts, in their unit; 0 = not known.
     end : Fraction or None
@@ -131,6 +136,24 @@ class Movie:
     def beginning(self) -> Fraction:
         """Time of the first frame, by the headers."""
         return (self.stream.start_time or 0) * self.time_base
+
+    @staticmethod
+    def beginning_of(stream: Stream) -> Fraction | None:
+        """Time of a stream's first packet, by the headers."""
+        if stream.start_time is None or stream.time_base is None:
+            return None
+        return stream.start_time * stream.time_base
+
+    @property
+    def earliest(self) -> Fraction:
+        """Time at which the first of the wanted streams begins, by the headers."""
+        begins = [self.beginning_of(one) for one in self.others if one.index in self.carried]
+        return min([self.beginning, *(one for one in begins if one is not None)])
+
+    @property
+    def earliest_frame(self) -> Fraction:
+        """The same, a whole number of frames before the first one."""
+        return self.beginning - int((self.beginning - self.earliest) * self.rate) / self.rate
 
     @property
     def closing(self) -> Fraction | None:

@@ -6,6 +6,7 @@ import io
 from fractions import Fraction
 
 import av
+from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
@@ -14,12 +15,20 @@ from av.video.stream import VideoStream
 from nlm.io.video.containers import name_codec
 from nlm.io.video.movie import Movie, seconds_of
 
-__all__ = ["Passengers", "refused"]
+__all__ = [
+    "COMMON_TAGS",
+    "Passengers",
+    "coded_tags",
+    "describe",
+    "file_tags",
+    "needs_free_tags",
+    "refused",
+]
 
 _STALE = ("bps", "number_of_", "_statistics", "duration", "encoder", "vendor_id", "alpha_mode")
 """Beginnings of tags that describe coded data and would be wrong of a stream coded anew."""
 
-_COMMON = {
+COMMON_TAGS = {
     "title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright",
     "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "grouping",
     "creation_time", "location",
@@ -30,16 +39,40 @@ _OWN = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 """Tags of a file that its muxer writes itself."""
 
 
+_WITH_COVERS = ("mp4", "matroska")
+"""Muxers that write a cover as one: Matroska as an attachment."""
+
+_HELD = {
+    "mpegts": {
+        "mpeg1video", "mpeg2video", "mpeg4", "h264", "hevc", "vvc", "cavs", "dirac", "vc1",
+        "mp1", "mp2", "mp3", "aac", "aac_latm", "ac3", "eac3", "dts", "truehd", "opus", "s302m",
+        "pcm_bluray", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle",
+    },
+    "vob": {
+        "mpeg1video", "mpeg2video", "h264",
+        "mp1", "mp2", "mp3", "ac3", "dts", "pcm_dvd", "pcm_s16be", "dvd_subtitle",
+    },
+}  # fmt: skip
+"""The codecs that a container has names for; libav takes others, and no player knows them."""
+
+
 def refused(movie: Movie, muxer: str) -> list[Stream]:
     """Streams beside the pictures that a container does not take: it is asked, one by one."""
-    return [stream for stream in movie.others if not _is_taken(stream, muxer)]
+    alike = movie.container.format.name == muxer
+    return [stream for stream in movie.others if not _is_taken(stream, muxer, alike)]
 
 
-def _is_taken(stream: Stream, muxer: str) -> bool:
-    if stream.type == "unknown":
+def _is_taken(stream: Stream, muxer: str, alike: bool) -> bool:
+    if stream.type == "unknown" or (stream.type == "attachment" and muxer != "matroska"):
         return False
-    if _is_cover(stream) and muxer == "matroska":
-        return True  # as an attachment
+    if _is_cover(stream):
+        return muxer in _WITH_COVERS
+    if (
+        muxer in _HELD
+        and not (stream.type == "data" and alike)
+        and _codec(stream) not in _HELD[muxer]
+    ):
+        return False
     try:
         with av.open(io.BytesIO(), "w", format=muxer) as trial:
             copied = trial.add_stream_from_template(stream, opaque=True)
@@ -54,10 +87,15 @@ def _is_cover(stream: Stream) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
+def _codec(stream: Stream) -> str | None:
+    return stream.codec_context.codec.canonical_name if stream.codec_context else stream.name
+
+
 def describe(stream: Stream) -> str:
     """In words: "audio stream 1 (aac)"."""
-    codec = stream.codec_context.codec.canonical_name if stream.codec_context else stream.name
-    return f"{stream.type} stream {stream.index} ({codec or 'unknown'})"
+    if _is_cover(stream):
+        return f"the cover picture (stream {stream.index})"
+    return f"{stream.type} stream {stream.index} ({_codec(stream) or 'unknown'})"
 
 
 def file_tags(movie: Movie) -> dict[str, str]:
@@ -66,10 +104,10 @@ def file_tags(movie: Movie) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key.lower() not in _OWN}
 
 
-def needs_free_tags(movie: Movie) -> bool:
+def needs_free_tags(movie: Movie, kept: list[Stream]) -> bool:
     """Whether MP4 and MOV must hold tags beyond their own, which leaves no room for a cover."""
-    known = {key.lower() for key in file_tags(movie)} <= _COMMON
-    return not known and not any(_is_cover(stream) for stream in movie.others)
+    known = {key.lower() for key in file_tags(movie)} <= COMMON_TAGS
+    return not known and not any(_is_cover(stream) for stream in kept)
 
 
 def copied_tags(stream: Stream) -> dict[str, str]:
@@ -98,6 +136,8 @@ class Passengers:
         self._movie, self._output = movie, output
         self._streams: dict[int, Stream] = {}
         self._last: dict[int, int] = {}
+        self._begun: set[int] = set()
+        self._filters: dict[int, BitStreamFilterContext] = {}
 
     def add(self, stream: Stream) -> None:
         """Add a stream of the source to the output."""
@@ -109,7 +149,18 @@ class Passengers:
         copied.disposition = stream.disposition
         if isinstance(stream, VideoStream) and isinstance(copied, VideoStream):
             name_codec(copied.codec_context, self._output.format.name, stream.codec_context)
+            if self._output.format.name == "avi":
+                self._fit_avi(stream, copied)
         self._streams[stream.index] = copied
+
+    def _fit_avi(self, stream: VideoStream, copied: VideoStream) -> None:
+        """AVI counts frames, and has no place for h264's parameters but in the pictures."""
+        if stream.base_rate:
+            copied.time_base = 1 / stream.base_rate
+        if stream.codec_context.codec.canonical_name == "h264":
+            made = BitStreamFilterContext("h264_mp4toannexb", stream, copied)
+            copied.codec_context.codec_tag = "\0\0\0\0"  # the source's means nothing here
+            self._filters[stream.index] = made
 
     def _attach(self, stream: Stream) -> None:
         picture = self._movie.picture(stream.index)
@@ -120,6 +171,19 @@ class Passengers:
                 name, stream.metadata.get("mimetype", f"image/{kind}"), picture
             )
 
+    def missed(self) -> list[str]:
+        """What of a part of a video has nothing to begin with, in words; known at the end."""
+        if self._movie.span is None:
+            return []
+        return [
+            f"{describe(stream)}, which has no key frame in this part"
+            for stream in self._movie.others
+            if stream.index in self._streams
+            and stream.type == "video"
+            and not _is_cover(stream)
+            and stream.index not in self._begun
+        ]
+
     def write(self, until: Fraction | None) -> None:
         """Write what is due before a time of the source, all for None."""
         self._movie.leave(until, self._mux)
@@ -128,10 +192,13 @@ class Passengers:
         copied = self._streams[packet.stream.index]
         if not self._order(packet):
             return
-        if self._movie.span is not None and not self._move(packet):
+        if self._movie.span is not None and not self._cut(packet):
             return
-        packet.stream = copied
-        self._output.mux_one(packet)
+        self._move(packet)
+        made = self._filters.get(packet.stream.index)
+        for one in [packet] if made is None else made.filter(packet):
+            one.stream = copied
+            self._output.mux_one(one)
 
     def _order(self, packet: Packet[Stream]) -> bool:
         """Give a packet the time at which it is decoded; False where containers would refuse it."""
@@ -153,8 +220,8 @@ class Passengers:
         self._last[index] = packet.dts
         return True
 
-    def _move(self, packet: Packet[Stream]) -> bool:
-        """Count time from the first wanted frame; False for what lies outside the part."""
+    def _cut(self, packet: Packet[Stream]) -> bool:
+        """Shorten a packet to the wanted part; False for what lies outside it."""
         movie, unit = self._movie, Fraction(packet.time_base)
         if _is_cover(packet.stream):
             return True
@@ -162,6 +229,10 @@ class Passengers:
         ends = begins + (packet.duration or 0) * unit
         if movie.end is not None and begins >= movie.end:
             return False
+        if packet.stream.type == "video" and begins >= movie.origin and packet.is_keyframe:
+            self._begun.add(packet.stream.index)
+        if packet.stream.type == "video" and packet.stream.index not in self._begun:
+            return False  # it could not be decoded
         shift = round(movie.origin / unit)
         if begins < movie.origin:  # sound begins a packet later, a subtitle is shortened
             if packet.stream.type != "subtitle" or ends <= movie.origin:
@@ -172,11 +243,20 @@ class Passengers:
             left = round(movie.closing / unit) - (packet.pts or 0)
             if 0 < left < (packet.duration or 0):
                 packet.duration = left
+        return True
+
+    def _move(self, packet: Packet[Stream]) -> None:
+        """Count time from where the output begins."""
+        if _is_cover(packet.stream):
+            return
+        movie = self._movie
+        counted = packet.stream.type == "audio" and self._output.format.name == "avi"
+        origin = movie.beginning_of(packet.stream) if counted and movie.span is None else None
+        shift = round((movie.origin if origin is None else origin) / Fraction(packet.time_base))
         if packet.pts is not None:
             packet.pts -= shift
         if packet.dts is not None:
             packet.dts -= shift
-        return True
 
 
 def _frame_ticks(packet: Packet[Stream]) -> int:

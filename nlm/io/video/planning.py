@@ -6,12 +6,14 @@ from dataclasses import replace
 from fractions import Fraction
 
 import av
+from av.stream import Stream
 
 from nlm.io.base import Info, Options
 from nlm.io.formats import Format
 from nlm.io.video.codecs import Choice, Source, choose
 from nlm.io.video.containers import CONTAINERS
 from nlm.io.video.foreign import foreign_layout
+from nlm.io.video.labels import lost_labels
 from nlm.io.video.movie import Movie
 from nlm.io.video.passengers import describe, refused
 from nlm.io.video.transparency import says_transparent
@@ -23,6 +25,9 @@ PICTURE_SHAPES: dict[str, set[Fraction]] = {
     "mpeg1video": set(),
 }
 """Encoders that know few shapes of pictures whose pixels are no squares."""
+
+HEARD = 0.05
+"""Seconds by which sound may come too early without being noticed."""
 
 
 def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
@@ -52,9 +57,25 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
     if movie and options.fps is not None:
         losses.append("--fps (a video keeps its own time stamps)")
     if movie:
-        losses += [describe(stream) for stream in refused(movie, muxer)]
+        left = refused(movie, muxer)
+        kept = [one for one in movie.others if one not in left]
+        losses += [describe(stream) for stream in left]
+        losses += lost_labels(movie, muxer, kept)
+        if muxer == "avi":
+            losses += _lost_delays(movie, kept)
         losses += _lost_shape(movie, choice.encoder, muxer)
     return choice, losses
+
+
+def _lost_delays(movie: Movie, kept: list[Stream]) -> list[str]:
+    """Sound that begins after the pictures, in AVI, which plays all streams from its beginning."""
+    told = []
+    for stream in kept:
+        begins = movie.beginning_of(stream)
+        delay = 0 if begins is None or movie.span else float(begins - movie.beginning)
+        if stream.type == "audio" and delay > HEARD:
+            told.append(f"{delay:.2f} s before {describe(stream)} begins (.mkv keeps them)")
+    return told
 
 
 def _lost_shape(movie: Movie, encoder: str, muxer: str) -> list[str]:

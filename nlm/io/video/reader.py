@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from nlm.errors import FileError
 from nlm.io.base import Frame, Info, Metadata
 from nlm.io.formats import Format
+from nlm.io.pipes import heed_interruption
 from nlm.io.span import Span
 from nlm.io.video.codecs import is_lossless
 from nlm.io.video.complaints import complaints_of
@@ -34,6 +35,13 @@ DECODER_THREADS = 4
 ANY_TEXT: dict[str, Any] = {}
 if int(av.__version__.split(".")[0]) < 19:  # later ones keep what is no UTF-8 as it is
     ANY_TEXT["metadata_errors"] = "replace"
+
+WITHHOLDING = {"hevc"}
+"""Decoders that keep back all frames after a lost one, up to the next that stands for itself.
+
+They give them if asked to, and are asked once the first frame is there: what comes before it, where
+a recording begins anywhere, is no damage.
+"""
 
 AFTER = 1
 """Seconds that are read on after the last wanted frame, for sound that the file holds late."""
@@ -63,7 +71,9 @@ class VideoReader:
         try:
             container = av.open(file, "r", format=demuxer, **ANY_TEXT)
         except (av.FFmpegError, OSError) as error:
+            heed_interruption(file)
             raise FileError(self._unreadable(error)) from error
+        heed_interruption(file)
         self._movie = self._open(container, span)
         self.info = _info(self._movie, row)
 
@@ -148,6 +158,8 @@ class VideoReader:
         movie = self._movie
         with complaints_of(movie.decoder) as complaints:
             for frame in self._decoded():
+                if movie.decoder.name in WITHHOLDING:
+                    movie.decoder.flags |= Flags.output_corrupt
                 movie.damage.errors = complaints.count
                 yield frame
             movie.damage.errors = complaints.count
@@ -155,6 +167,7 @@ class VideoReader:
     def _decoded(self) -> Iterator[av.VideoFrame]:
         movie = self._movie
         packets = movie.container.demux()
+        doubtful: Packet[Stream] | None = None
         while True:
             try:
                 packet = next(packets, None)
@@ -162,7 +175,10 @@ class VideoReader:
                 movie.damage.cut_short = True
                 packet = None
             if packet is None:
+                heed_interruption(self._file)
                 self._check_trail()
+                if doubtful is not None:  # decoders with several threads lose others over it
+                    movie.damage.cut_short = True
                 yield from self._decode(None)
                 return
             if packet.stream.index != movie.stream.index:
@@ -171,7 +187,12 @@ class VideoReader:
                 movie.step = packet.duration or 0
                 if self._trail is not None and packet.pos is not None:
                     self._trail.follow(packet.pos, packet.size)
-                yield from self._decode(packet)
+                if doubtful is not None:
+                    movie.damage.gaps += 1
+                    yield from self._decode(doubtful)
+                doubtful = packet if packet.is_corrupt else None
+                if doubtful is None:
+                    yield from self._decode(packet)
 
     def _check_trail(self) -> None:
         if self._trail is not None and self._trail.ends_within_frame(self._file.tell()):

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 __all__ = ["HOLD", "IncompleteError", "ShapedPipe", "Shaper", "shape_file"]
 
-HOLD = " " * 96
+HOLD = " " * 120
 """Put behind a stream's title to make room."""
 
 HEAD = 1 << 24

@@ -38,6 +38,15 @@ COUNTING = {"mpeg4", "mpeg2video", "mpeg1video"}
 SHAPERS = {"matroska": matroska.shaped, "webm": matroska.shaped, "avi": avi.shaped}
 """By libav's name of a muxer that takes the shape of pixels from a place PyAV cannot reach."""
 
+CLOCKED = {"mpegts", "mpeg", "vob"}
+"""Containers whose time is that of a transmission, which may have begun hours before."""
+
+TURNING = {"mp4", "mov", "matroska", "webm"}
+"""Muxers that write how pictures are to be turned."""
+
+PROGRESSIVE = 1
+"""Of libav's orders of fields; greater ones are interlaced, 0 is not known."""
+
 
 class VideoWriter:
     """A video file being written; it appears whole when the context ends without an error.
@@ -47,7 +56,7 @@ class VideoWriter:
     name : str
         For messages.
     losses : list of str
-        What the file cannot carry over from the source, in words; the first frame may add to it.
+        What the file cannot carry over from the source, in words; frames may add to it.
     """
 
     def __init__(
@@ -127,6 +136,8 @@ class VideoWriter:
         if self._movie is None:
             self._stream = self._add_pictures(container, first)
             return container
+        if self._movie.span is None:
+            self._movie.origin = self._zero(self._movie)
         container.metadata.update(file_tags(self._movie))
         self._passengers = Passengers(self._movie, container)
         for stream in self._movie.container.streams:
@@ -137,12 +148,21 @@ class VideoWriter:
         container.set_chapters(_chapters(self._movie))
         return container
 
+    def _zero(self, movie: Movie) -> Fraction:
+        """The time of the source that becomes 0."""
+        if self._box.constant_rate:
+            return movie.earliest_frame
+        clocked = movie.container.format.name in CLOCKED
+        return movie.earliest if clocked and self._muxer not in CLOCKED else Fraction(0)
+
     def _find_shaper(self) -> Shaper | None:
         aspect = self._movie.aspect if self._movie else None
         if aspect in (None, 1) or self._muxer not in SHAPERS:
             return None
-        size = (self._info.width, self._info.height)
-        return partial(SHAPERS[self._muxer], size=size, aspect=aspect)
+        how: dict[str, Any] = {"size": (self._info.width, self._info.height), "aspect": aspect}
+        if self._movie and self._muxer == "avi":
+            how["fields"] = 2 if self._movie.stream.codec_context.field_order > PROGRESSIVE else 1
+        return partial(SHAPERS[self._muxer], **how)
 
     def _pipe(self) -> BinaryIO | ShapedPipe:
         file = self._output.file
@@ -156,7 +176,9 @@ class VideoWriter:
         if self._output.path is None:
             return {"movflags": "frag_keyframe+delay_moov+default_base_moof"}
         flags = "+faststart"
-        if self._movie and needs_free_tags(self._movie):
+        movie = self._movie
+        kept = [one for one in movie.others if one.index in movie.carried] if movie else []
+        if movie and needs_free_tags(movie, kept):
             flags += "+use_metadata_tags"
         return {"movflags": flags}
 
@@ -194,7 +216,9 @@ class VideoWriter:
             context.flags |= av.codec.context.Flags.interlaced_dct
             context.flags |= av.codec.context.Flags.interlaced_me
         matrix = first.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
-        if matrix is not None:
+        if matrix is not None and self._muxer not in TURNING:
+            self.losses.append(f"the rotation by {abs(first.rotation)} degrees")
+        elif matrix is not None:
             stream.set_display_matrix(np.frombuffer(bytes(matrix), np.int32).tolist())
         return stream
 
@@ -214,6 +238,7 @@ class VideoWriter:
 
     def _mux(self, picture: av.VideoFrame | None) -> None:
         for packet in self._stream.encode_lazy(picture):
+            packet.stream = self._stream  # else it goes to the first one
             if self._counts:
                 packet.pts = packet.dts = self._stamps.popleft()
                 packet.time_base = self._unit
@@ -236,6 +261,7 @@ class VideoWriter:
             self._finish()
             if self._passengers:
                 self._passengers.write(None)
+                self.losses += self._passengers.missed()
             self._container.close()
             if self._shaper and self._output.path:
                 shape_file(self._output.path, self._shaper)
