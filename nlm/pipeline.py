@@ -173,13 +173,17 @@ class _Work:
     def pages(self, guided: Iterator[registry.Guide | None], known: Iterator[Plan | None]) -> None:
         """Every page by itself; what is told of the noise is that of the median page."""
         seen: list[tuple[float, Sequence[float] | None]] = []
-        for frame, guide, known_plan in zip(self.reader, guided, known, strict=False):
+        pages = zip(self.reader, guided, known, strict=False)
+        for count, (frame, guide, known_plan) in enumerate(pages, 1):
+            self.result.frames = count
+            if frame.mask:
+                self.writer.write(frame)
+                continue
             noise = known_plan or plan_noise(frame, self.info, self.settings)
-            place = self._place(len(seen), self.info.frames)
+            place = self._place(count - 1, self.info.frames)
             how = (self.info, self.chosen, self.params, noise, place, self.settings.tile, guide)
             self.writer.write(denoise_frame(frame, *how))
             seen.append((noise.sigma, noise.sigma_channels))
-        self.result.frames = len(seen)
         if seen:
             self._tell(*sorted(seen, key=lambda levels: levels[0])[len(seen) // 2])
 

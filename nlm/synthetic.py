@@ -67,6 +67,9 @@ def add_noise_to_file(
         refuse_existing(dst, force)
         with open_writer(dst, reader.info) as writer:
             for frame in reader:
+                if frame.mask:
+                    writer.write(frame)
+                    continue
                 planes = []
                 for plane in frame.planes:
                     pixels = frames.to_float(plane, reader.info)

@@ -67,6 +67,25 @@ def test_sixteen_bits_stay_sixteen(tmp_path):
         assert len(np.unique(pixels[..., channel])) > 10_000
 
 
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+@pytest.mark.parametrize("photometric", ["minisblack", "mask"])
+def test_masks_among_the_pages_of_a_tiff_stay(photometric, compression):
+    """A page that tells which pixels of another are seen is no picture: every bit stays."""
+    pixels = (noisy(checkers(40, 50, 3), 0.1).clip(0, 1) * 255).astype(np.uint8)
+    seen = np.random.default_rng(0).random((40, 50)) > 0.5
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(pixels, photometric="rgb")
+        writer.write(seen, photometric=photometric, subfiletype=4, compression=compression)
+    out, result = denoised(file.getvalue())
+    assert (result.frames, result.sigma) == (2, 40)
+    with tifffile.TiffFile(io.BytesIO(out)) as tiff:
+        picture, mask = tiff.pages
+        assert not np.array_equal(picture.asarray(), pixels)
+        assert np.array_equal(mask.asarray(), seen)
+        assert (mask.bitspersample, mask.is_mask) == (1, True)
+
+
 def test_file_and_array_agree(tmp_path):
     source = ROOT / "sample_images" / "chelsea_noisy.png"
     nlm.denoise_file(source, tmp_path / "out.png", Settings(sigma=25 / 255))

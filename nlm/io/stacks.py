@@ -151,7 +151,7 @@ def _frame(samples: Samples, stored: Any, page: Page) -> Frame:
     if page.photometric == CIE_LAB and channels == 3:
         samples = tiff_page.lab_flipped(samples)
     frame = split(samples.astype(dtype, copy=False), channels, alpha)
-    frame.native = page
+    frame.native, frame.mask = page, page.is_mask
     return frame
 
 

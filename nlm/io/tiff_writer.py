@@ -67,6 +67,9 @@ class TiffEncoder:
             extra.append(_alpha_kind(page))
         if samples.shape[2] == 1:
             samples = samples[:, :, 0]
+        bilevel = frame.mask and page.tags.number(258, page.layout, 1) == 1
+        if bilevel:
+            samples = samples > 127
         planar = page.planar and samples.ndim == 3
         if planar:
             samples = np.moveaxis(samples, -1, 0)
@@ -85,7 +88,7 @@ class TiffEncoder:
             datetime=None,
             resolution=resolution[:2] if resolution else None,
             resolutionunit=resolution[2] if resolution else None,
-            subfiletype=page.sub_type,
+            subfiletype=page.sub_type if bilevel else page.sub_type & ~tiff_page.MASK_OF_ANOTHER,
             metadata=None,
             maxworkers=1,
             extratags=[*_extra_tags(page), *((_STAND_IN[code], 4, 1, 0, False) for code in nested)],
@@ -134,7 +137,7 @@ def _alpha_kind(page: Page) -> int:
 
 
 def _predictor(page: Page, compression: int, dtype: np.dtype[Any]) -> int | None:
-    if compression not in _PREDICTABLE or page.predictor == 1:
+    if compression not in _PREDICTABLE or page.predictor == 1 or dtype.kind == "b":
         return None
     if dtype.kind == "f":
         return _FLOATING
