@@ -119,6 +119,7 @@ def plan_outputs(files: list[str], output: str | None, format: str | None) -> li
         If several files would go to one.
     """
     from nlm.io.formats import by_name
+    from nlm.io.sequence import OneFile, is_sequence
     from nlm.pipeline import default_output
 
     suffix = by_name(format).suffixes[0] if format else None
@@ -136,7 +137,8 @@ def plan_outputs(files: list[str], output: str | None, format: str | None) -> li
             outputs.append("-")
             continue
         target = Path(output) / Path(source).name if output else default_output(source)
-        outputs.append(str(target.with_suffix(suffix) if suffix else target))
+        name = str(target.with_suffix(suffix) if suffix else target)
+        outputs.append(name if is_sequence(source) else OneFile(name))
     twice = {target for target in outputs if outputs.count(target) > 1}
     if twice:
         raise UsageError(f"several inputs would be written to {sorted(twice)[0]}; rename one")
