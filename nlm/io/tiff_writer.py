@@ -61,10 +61,13 @@ class TiffEncoder:
             samples = tiff_page.inverted(samples, 8 * samples.dtype.itemsize)
         if photometric == CIE_LAB:
             samples = tiff_page.lab_flipped(samples)
+        signed = photometric == CIE_LAB and page.tags.number(339, page.layout, 1) == 2
         extra = [0] * max(0, colours - _COLOURS.get(photometric, 1))
         if frame.alpha is not None:
             samples = np.concatenate([samples, frame.alpha[:, :, None]], axis=2)
             extra.append(_alpha_kind(page))
+        if signed:
+            samples = samples.view(f"i{samples.dtype.itemsize}")
         if samples.shape[2] == 1:
             samples = samples[:, :, 0]
         bilevel = frame.mask and page.tags.number(258, page.layout, 1) == 1
