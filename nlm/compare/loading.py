@@ -76,7 +76,8 @@ def load(
         judge = judge_of(path, info, told, noise_model, gain)
     else:
         judge = partial(plan, sigma=told, model=noise_model, gain=gain)
-    source = _Source(path, info.dtype.kind != "f", judge, origin, add_noise, reference)
+    bounded = info.dtype.kind != "f"
+    source = _Source(path, bounded, info.lab, judge, origin, add_noise, reference)
     if not info.clip:
         clean = None if reference is None else next(_frames(reference, max_pixels))
         return source.picture(next(_frames(path, max_pixels)), clean, seed)
@@ -98,6 +99,7 @@ class _Source:
 
     path: str
     bounded: bool
+    lab: bool
     judge: Callable[[Float32], Plan]
     origin: str
     add_noise: float | None
@@ -114,7 +116,8 @@ class _Source:
                 f"{self.path}: is {_size(noisy)}, its reference {self.reference} is "
                 f"{_size(clean)}; name the clean version of the same picture"
             )
-        return Picture(self.path, noisy, self.judge(noisy), clean, self.origin, self.bounded)
+        noise = self.judge(noisy)
+        return Picture(self.path, noisy, noise, clean, self.origin, self.bounded, self.lab)
 
 
 def _some(path: str, info: Info, span: Span | None, max_pixels: int) -> tuple[Span, list[Float32]]:
