@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlm.errors import UsageError
-from nlm_cli import options
+from nlm_cli import completion, options
 from nlm_cli.batch_progress import Summary, clock, display
 from nlm_cli.clip_options import clip_options, span_options
 
@@ -27,8 +27,8 @@ Examples:
   nlm batch dark/ clean/ --guide flash/          dark/a/b.jpg with flash/a/b.jpg or b.png
   nlm batch /nas/in /nas/out --scheduler tcp://head:8786"""
 )
-@click.argument("src", metavar="SRC_DIR")
-@click.argument("dst", metavar="DST_DIR")
+@click.argument("src", type=completion.FOLDER, metavar="SRC_DIR")
+@click.argument("dst", type=completion.FOLDER, metavar="DST_DIR")
 @click.option(
     "--include", multiple=True, metavar="GLOB",
     help="Only files like this; repeat for more. With a slash: of the path. [default: pictures]",
@@ -54,7 +54,9 @@ Examples:
     "--retries", type=options.Number(int), default=2, show_default=True,
     help="Further attempts for a file whose worker died.",
 )  # fmt: skip
-@click.option("--report", metavar="FILE", help="About every file: .json, .csv or .html.")
+@click.option(
+    "--report", type=completion.FILE, metavar="FILE", help="About every file: .json, .csv or .html."
+)
 @click.option("--scheduler", metavar="ADDRESS", help="Use this Dask cluster, tcp://host:8786 say.")
 @click.option(
     "--cluster", type=click.Choice(["local"]), help="Use a Dask cluster made for the run."

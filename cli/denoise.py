@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from nlm.errors import FileError, UsageError
-from nlm_cli import options
+from nlm_cli import completion, options
 from nlm_cli.clip_options import clip_options, span_options
 from nlm_cli.interruption import exit_code
 from nlm_cli.progress import Progress
@@ -34,9 +34,13 @@ Examples:
   nlm denoise frame_%04d.png -o clean.mp4      an image sequence
   nlm denoise --dry-run --json *.png           what would be done"""
 )
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=completion.FILE, metavar="INPUT...")
 @click.option(
-    "-o", "--output", metavar="PATH", help="File, or folder for several inputs; - = stdout."
+    "-o",
+    "--output",
+    type=completion.FILE,
+    metavar="PATH",
+    help="File, or folder for several inputs; - = stdout.",
 )
 @click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")
 @click.option("-n", "--dry-run", is_flag=True, help="Check everything, write nothing.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlm.errors import FileError
-from nlm_cli import options
+from nlm_cli import completion, options
 
 if TYPE_CHECKING:
     from nlm.noise import NoiseEstimate
@@ -20,7 +20,7 @@ Examples:
   nlm estimate photo.jpg --plot curve.png      noise level over brightness
   nlm estimate --json *.png | jq .sigma"""
 )
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=completion.FILE, metavar="INPUT...")
 @click.option(
     "--plot",
     metavar="PNG",

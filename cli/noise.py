@@ -3,6 +3,7 @@
 import click
 
 from nlm.errors import UsageError
+from nlm_cli import completion
 from nlm_cli.options import Number
 
 
@@ -13,8 +14,15 @@ Examples:
   nlm noise clean.png -o noisy.tif --sigma 25 --seed 7
   nlm noise clean.png -o noisy.png --sigma 3 --poisson 0.5"""
 )
-@click.argument("clean", metavar="CLEAN")
-@click.option("-o", "--output", required=True, metavar="OUTPUT", help="The noisy picture.")
+@click.argument("clean", type=completion.FILE, metavar="CLEAN")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=completion.FILE,
+    metavar="OUTPUT",
+    help="The noisy picture.",
+)
 @click.option(
     "--sigma",
     type=Number(float),

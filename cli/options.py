@@ -8,12 +8,14 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from nlm import registry
 from nlm.backends import CHOICES, choose, in_precision
 from nlm.errors import UsageError
 from nlm.limits import MAX_PIXELS
 from nlm.params import kind
+from nlm_cli import completion
 
 if TYPE_CHECKING:
     from nlm.settings import Settings
@@ -56,6 +58,9 @@ class Target(click.ParamType[Any]):
             self.fail(f"{value}: {self.kind} is written; let its name end in {allowed}", param, ctx)
         return value
 
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
+
 
 PNG = Target("PNG", ".png")
 HTML = Target("HTML", ".html", ".htm")
@@ -81,7 +86,13 @@ def _option_of(spec: Any) -> click.Option:
             [f"{flag}/--no-{flag[2:]}", spec.name], default=None, help=about["help"]
         )
     if kind(spec) is str:
-        return click.Option([flag, spec.name], metavar="FILE", default=None, help=about["help"])
+        return click.Option(
+            [flag, spec.name],
+            type=completion.FILE,
+            metavar="FILE",
+            default=None,
+            help=about["help"],
+        )
     number = Number(kind(spec))
     return click.Option([flag, spec.name], type=number, default=None, help=about["help"] + unit)
 
@@ -119,11 +130,11 @@ def mirrored_companion_options(command: Command) -> Command:
 def _companions(command: Command, metavar: str, more: str) -> Command:
     for decorate in (
         click.option(
-            "--guide", metavar=metavar,
+            "--guide", type=completion.FILE, metavar=metavar,
             help="Weights come from this picture of the same size, values from the input." + more,
         ),
         click.option(
-            "--sigma-map", metavar=metavar,
+            "--sigma-map", type=completion.FILE, metavar=metavar,
             help="Gray picture of the noise level: an integer's brightness as an 8-bit level, "
             "or levels as floats (TIFF)." + more,
         ),
@@ -155,7 +166,8 @@ def method_options(command: Command) -> Command:
             help="Speed against quality; options given by hand win over it.",
         ),
         click.option(
-            "--method", default=registry.DEFAULT, show_default=True, metavar="NAME",
+            "--method", type=completion.METHOD, default=registry.DEFAULT, show_default=True,
+            metavar="NAME",
             help="The filter, see `nlm methods`.",
         ),
     ):  # fmt: skip
@@ -175,7 +187,10 @@ def output_options(command: Command) -> Command:
             "--quality", type=click.IntRange(1, 100),
             help="Quality of formats with loss. [default: the source's, or high]",
         ),
-        click.option("--format", metavar="NAME", help="Format of the output, png say."),
+        click.option(
+            "--format", type=completion.FORMAT, metavar="NAME",
+            help="Format of the output, png say.",
+        ),
     ):  # fmt: skip
         command = decorate(command)
     return command

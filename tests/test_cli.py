@@ -299,3 +299,33 @@ def test_denoising_imports_neither_numba_nor_scientific_stacks(picture):
     subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)  # compiles
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("denoise ph", ["file,ph"]),
+        ("denoise -o ", ["file,"]),
+        ("denoise --guide fl", ["file,fl"]),
+        ("denoise --method nlm --weights ", ["file,"]),
+        ("denoise --method nln", ["plain,nlnet"]),
+        ("denoise --format ti", ["plain,tiff"]),
+        ("batch ", ["dir,"]),
+        ("batch photos/ cl", ["dir,cl"]),
+        ("compare a.png --methods nlm,nln", ["plain,nlm,nlnet"]),
+        ("compare a.png --sheet ", ["file,"]),
+        ("estimate ", ["file,"]),
+        ("noise ", ["file,"]),
+        ("train --data ", ["file,"]),
+    ],
+)
+def test_shells_complete_files_and_names(words, offered):
+    env = {
+        **os.environ,
+        "_NLM_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"nlm {words}",
+        "COMP_CWORD": str(len(words.split(" "))),
+    }
+    script = f"import sys; sys.argv[0] = 'nlm'; {MAIN}"
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
+    assert done.stdout.splitlines() == offered
