@@ -90,7 +90,7 @@ def command(
     on where it was; files whose source or options changed are done again. A file that fails stops
     no other. The exit code is 0 if all went well, 1 if a file failed, 2 for wrong usage.
     """
-    options.tell_details(verbose)
+    options.tell_details(verbose, quiet)
     settings = options.settings_from(chosen)
     executor = executor_from(chosen)
 
@@ -134,7 +134,9 @@ def forecast(folder: "Folder") -> str:
     pixels = sum(task.pixels for task in folder.todo)
     seconds = expected_seconds(folder)
     takes = "unknown time" if seconds is None else f"about {clock(seconds)}"
-    return f"{len(folder.todo)} files, {pixels / 1e6:.1f} million pixels, {takes} on this machine"
+    count = len(folder.todo)
+    files = f"{count} file{'' if count == 1 else 's'}"
+    return f"{files}, {pixels / 1e6:.1f} million pixels, {takes} on this machine"
 
 
 def executor_from(chosen: dict[str, Any]) -> "Executor":

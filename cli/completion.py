@@ -8,9 +8,11 @@ from click.shell_completion import CompletionItem
 
 from nlm import registry
 
+NOUNS = {"file": "file", "dir": "folder"}
+
 
 class Place(click.ParamType[Any]):
-    """A name that is taken as it is; the shell offers what lies there.
+    """A name that is taken as it is, if there is one; the shell offers what lies there.
 
     Parameters
     ----------
@@ -19,6 +21,11 @@ class Place(click.ParamType[Any]):
 
     def __init__(self, kind: str) -> None:
         self.name = kind
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value == "":  # as of a variable of the shell that is not set
+            self.fail(f"the name is empty; give that of a {NOUNS[self.name]}", param, ctx)
+        return value
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(incomplete, type=self.name)]

@@ -70,10 +70,12 @@ def command(
     With no -o, photo.png becomes photo_denoised.png beside it. The exit code is 0 if all went
     well, 1 if a file failed, 2 for wrong usage.
     """
-    options.tell_details(verbose)
+    options.tell_details(verbose, quiet)
     settings = options.settings_from(chosen)
     files = options.expand(inputs)
     outputs = plan_outputs(files, output, settings.format)
+    if output and is_folder_for(files, output) and not dry_run:
+        make_folder(output)
 
     from nlm.pipeline import denoise_file, failed
 
@@ -84,8 +86,8 @@ def command(
         try:
             with progress:
                 result = denoise_file(
-                    stream_or_path(source, sys.stdin),
-                    stream_or_path(target, sys.stdout),
+                    options.stream_or_path(source, sys.stdin),
+                    options.stream_or_path(target, sys.stdout),
                     settings,
                     force=force,
                     dry_run=dry_run,
@@ -127,7 +129,7 @@ def plan_outputs(files: list[str], output: str | None, format: str | None) -> li
     from nlm.pipeline import default_output
 
     suffix = by_name(format).suffixes[0] if format else None
-    if len(files) == 1 and output and not is_folder(output):
+    if output and not is_folder_for(files, output):
         return [output]
     if output == "-":
         raise UsageError(f"standard output takes one input, not {len(files)}; give -o a folder")
@@ -146,14 +148,20 @@ def plan_outputs(files: list[str], output: str | None, format: str | None) -> li
     twice = {target for target in outputs if outputs.count(target) > 1}
     if twice:
         raise UsageError(f"several inputs would be written to {sorted(twice)[0]}; rename one")
-    if output:
-        try:
-            Path(output).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"-o {output}: no folder can be made there ({error.strerror})"
-            ) from None
     return outputs
+
+
+def is_folder_for(files: list[str], output: str) -> bool:
+    """Whether -o names the folder of the outputs, not the only one itself."""
+    return len(files) > 1 or is_folder(output)
+
+
+def make_folder(output: str) -> None:
+    """Make the folder of the outputs; UsageError if that fails."""
+    try:
+        Path(output).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"-o {output}: no folder can be made there ({error.strerror})") from None
 
 
 def outputs_at(target: str) -> dict[str, tuple[int, ...]]:
@@ -171,11 +179,6 @@ def outputs_at(target: str) -> dict[str, tuple[int, ...]]:
 def is_folder(path: str) -> bool:
     """An existing folder, or a name that says it is one."""
     return path.endswith(("/", os.sep)) or os.path.isdir(path)
-
-
-def stream_or_path(name: str, stream: Any) -> Any:
-    """The standard stream that `-` stands for."""
-    return stream.buffer if name == "-" else name
 
 
 def describe(result: Any) -> str:

@@ -52,6 +52,8 @@ class Target(click.ParamType[Any]):
         self.suffixes = suffixes
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not value:
+            self.fail(f"the name is empty; give that of a file for {self.kind}", param, ctx)
         suffix = os.path.splitext(value)[1].lower()
         if suffix and suffix not in self.suffixes:
             allowed = " or ".join(self.suffixes)
@@ -265,9 +267,9 @@ def settings_from(options: dict[str, Any]) -> "Settings":
     )
 
 
-def tell_details(verbose: int) -> None:
-    """With -v, say on stderr what nlm notes of its choices."""
-    if verbose:
+def tell_details(verbose: int, quiet: bool) -> None:
+    """With -v, and not -q, say on stderr what nlm notes of its choices."""
+    if verbose and not quiet:
         import logging
 
         log = logging.getLogger("nlm")
@@ -299,3 +301,8 @@ def expand(inputs: tuple[str, ...]) -> list[str]:
 def watched() -> bool:
     """Whether a person looks at stderr."""
     return sys.stderr.isatty()
+
+
+def stream_or_path(name: str, stream: Any) -> Any:
+    """The standard stream that `-` stands for."""
+    return stream.buffer if name == "-" else name

@@ -1,6 +1,7 @@
 """File -> frames -> noise level -> filter -> frames -> file."""
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -287,7 +288,18 @@ def refuse_existing(dst: PathOrStream, force: bool) -> None:
             raise FileError(f"{there}: exists already; overwrite it with --force")
         return
     if isinstance(dst, str | os.PathLike) and not force and os.path.lexists(dst):
+        if is_flow(dst):
+            return
         raise FileError(f"{dst}: exists already; overwrite it with --force or choose another name")
+
+
+def is_flow(dst: str | os.PathLike[str]) -> bool:
+    """Whether it is a pipe or such a device as /dev/stdout, where nothing is overwritten."""
+    try:
+        mode = os.stat(dst).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 def target_name(dst: PathOrStream, info: Info) -> str:
