@@ -117,6 +117,22 @@ def test_floats_of_any_size_are_denoised(scale):
     assert nlm.estimate_sigma(image * np.float32(scale)) > 0
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("method", ["nlm", "nlnet"])
+def test_what_maps_hold_where_nothing_was_measured_is_no_sample(method, dtype):
+    """The least float32 there, as geographic files have it, is taken for NaN, and stays."""
+    image = noisy(checkers(40, 50), 0.1)[..., 0].astype(dtype)
+    holes = np.zeros(image.shape, bool)
+    holes[:15, 10:30] = True
+    filtered = [
+        nlm.denoise(np.where(holes, value, image).astype(dtype), method=method)
+        for value in (np.finfo(np.float32).min, 1e30, np.nan)
+    ]
+    for result, value in zip(filtered, (np.finfo(np.float32).min, 1e30), strict=False):
+        assert (result[holes] == np.array(value, dtype)).all()
+        assert np.array_equal(result[~holes], filtered[-1][~holes])
+
+
 @pytest.mark.parametrize(("dtype", "photometric"), [("u1", 8), ("u2", 8), ("u1", 9), ("u2", 9)])
 def test_noise_about_gray_in_lab_becomes_less(dtype, photometric):
     """Colours next to gray must not be taken for opposite ones."""
