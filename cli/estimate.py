@@ -60,11 +60,11 @@ def estimate_file(source: str) -> "NoiseEstimate":
     """What is known of the noise in a file's first frame."""
     from nlm.io import open_reader
     from nlm.noise import estimate
-    from nlm.planes import visible_pixels
+    from nlm.planes import known_pixels
 
     with open_reader(sys.stdin.buffer if source == "-" else source) as reader:
         frame = next(iter(reader))
-        return estimate(visible_pixels(frame.planes[0], frame, reader.info))
+        return estimate(known_pixels(frame.planes[0], frame, reader.info))
 
 
 def as_report(source: str, found: "NoiseEstimate") -> dict[str, Any]:

@@ -97,7 +97,8 @@ def denoise(
     pixels = finite(stored)
     if sigma is None or np.ndim(sigma) == 0:
         level = None if sigma is None else float(sigma)
-        noise = plan(as_picture(pixels), level, noise_model, gain)
+        known = pixels if level is not None else frames.only_known(frames.to_float(stored))
+        noise = plan(as_picture(known), level, noise_model, gain)
     else:
         noise = Plan.of_map(sigma_map_of(sigma, stored.shape[:-1]))
     work = pixels if volume else pixels[None]

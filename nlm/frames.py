@@ -18,7 +18,15 @@ from nlm.limits import LARGEST_SAMPLE
 if TYPE_CHECKING:
     from nlm.io.base import Info
 
-__all__ = ["fill_holes", "fill_invalid", "fill_transparent", "full_scale", "to_float", "to_stored"]
+__all__ = [
+    "fill_holes",
+    "fill_invalid",
+    "fill_transparent",
+    "full_scale",
+    "only_known",
+    "to_float",
+    "to_stored",
+]
 
 Stored = NDArray[Any]
 Float32 = NDArray[np.float32]
@@ -201,6 +209,27 @@ def fill_transparent(picture: Float32, alpha: Stored | None) -> Float32:
     if alpha is None or not alpha.any():
         return picture
     return fill_holes(picture, (alpha == 0)[:, :, None])
+
+
+def only_known(picture: Float32, alpha: Stored | None = None) -> Float32:
+    """A picture for whoever judges its noise: NaN where what it holds is none of its samples.
+
+    Parameters
+    ----------
+    picture : ndarray of float32, shape (Y, X, C)
+        Not changed.
+    alpha : ndarray, shape (Y, X), optional
+        Zero means fully transparent.
+
+    Returns
+    -------
+    ndarray of float32, shape (Y, X, C)
+        `picture` itself if all of it is known.
+    """
+    unknown = ~(np.abs(picture) <= np.float32(LARGEST_SAMPLE))
+    if alpha is not None and alpha.any():
+        unknown |= (alpha == 0)[:, :, None]
+    return np.where(unknown, np.float32(np.nan), picture) if unknown.any() else picture
 
 
 def _bits(plane: Stored, info: Info | None) -> int | None:

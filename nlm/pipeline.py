@@ -17,7 +17,7 @@ from nlm.io import Frame, FrameReader, FrameWriter, Info, check_target, open_rea
 from nlm.io.sequence import is_sequence, numbered
 from nlm.io.targets import target_format
 from nlm.noise import Plan, check_model, plan
-from nlm.planes import restored, visible_pixels
+from nlm.planes import known_pixels, restored, visible_pixels
 from nlm.settings import Settings
 from nlm.volume_files import denoise_volume
 
@@ -251,7 +251,7 @@ def denoise_frame(
 
 def plan_noise(frame: Frame, info: Info, settings: Settings) -> Plan:
     """What the filter is told of the noise, by hand or from a file's first frame."""
-    pixels = visible_pixels(frame.planes[0], frame, info)
+    pixels = known_pixels(frame.planes[0], frame, info)
     return plan(pixels, settings.sigma, settings.noise_model, settings.gain)
 
 

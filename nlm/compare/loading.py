@@ -4,18 +4,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nlm.clip_files import judge_of
 from nlm.compare.clips import Clip
 from nlm.compare.pictures import Float32, Picture
 from nlm.errors import FileError, UsageError
-from nlm.io import Info, Span, open_reader
+from nlm.io import Frame, Info, Span, open_reader
 from nlm.io.samples import turn
 from nlm.limits import MAX_PIXELS
 from nlm.noise import Plan, plan
-from nlm.planes import visible_pixels
+from nlm.planes import known_pixels, visible_pixels
 from nlm.synthetic import add_noise as with_noise
 
 FRAMES = 5
@@ -80,7 +82,8 @@ def load(
     source = _Source(path, bounded, info.lab, judge, origin, add_noise, reference)
     if not info.clip:
         clean = None if reference is None else next(_frames(reference, max_pixels))
-        return source.picture(next(_frames(path, max_pixels)), clean, seed)
+        known = None if added else next(_frames(path, max_pixels, pixels_of=known_pixels))
+        return source.picture(next(_frames(path, max_pixels)), clean, seed, known)
     span, frames = _some(path, info, span, max_pixels)
     first = span.first or 0
     clean_frames = [] if reference is None else list(_frames(reference, max_pixels, span))
@@ -105,8 +108,14 @@ class _Source:
     add_noise: float | None
     reference: str | None
 
-    def picture(self, own: Float32, clean: Float32 | None, seed: int | list[int]) -> Picture:
-        """A frame with its noise and, where it is known, its clean version."""
+    def picture(
+        self,
+        own: Float32,
+        clean: Float32 | None,
+        seed: int | list[int],
+        known: Float32 | None = None,
+    ) -> Picture:
+        """A frame with its noise, judged by what is `known`, and its clean version if there is one."""
         noisy = own
         if self.add_noise is not None:
             clean, rng = own, np.random.default_rng(seed)
@@ -116,7 +125,7 @@ class _Source:
                 f"{self.path}: is {_size(noisy)}, its reference {self.reference} is "
                 f"{_size(clean)}; name the clean version of the same picture"
             )
-        noise = self.judge(noisy)
+        noise = self.judge(noisy if known is None or self.add_noise is not None else known)
         return Picture(self.path, noisy, noise, clean, self.origin, self.bounded, self.lab)
 
 
@@ -145,7 +154,12 @@ def _count(path: str, max_pixels: int) -> int:
         return sum(1 for _ in reader)
 
 
-def _frames(path: str, max_pixels: int, span: Span | None = None) -> Iterator[Float32]:
+def _frames(
+    path: str,
+    max_pixels: int,
+    span: Span | None = None,
+    pixels_of: Callable[[NDArray[Any], Frame, Info], Float32] = visible_pixels,
+) -> Iterator[Float32]:
     """Pixels of the frames, upright; of YUV video, luma."""
     with open_reader(path, max_pixels=max_pixels, span=span) as reader:
         info = reader.info
@@ -156,7 +170,7 @@ def _frames(path: str, max_pixels: int, span: Span | None = None) -> Iterator[Fl
                     f"fewer, --frames 0:{MOST_FRAMES} say"
                 )
             upright = turn(frame, info.metadata.orientation)
-            yield visible_pixels(upright.planes[0], upright, info)
+            yield pixels_of(upright.planes[0], upright, info)
 
 
 def _size(pixels: Float32) -> str:
