@@ -115,7 +115,7 @@ class _Source:
         seed: int | list[int],
         known: Float32 | None = None,
     ) -> Picture:
-        """A frame with its noise, judged by what is `known`, and its clean version if there is one."""
+        """A frame with its noise, judged by what is `known`, and, where there is one, the clean."""
         noisy = own
         if self.add_noise is not None:
             clean, rng = own, np.random.default_rng(seed)
