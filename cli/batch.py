@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlm.errors import UsageError
-from nlm_cli import options
+from nlm_cli import completion, options
 from nlm_cli.batch_progress import Summary, clock, display
 from nlm_cli.clip_options import clip_options, span_options
 
@@ -27,8 +27,8 @@ Examples:
   nlm batch dark/ clean/ --guide flash/          dark/a/b.jpg with flash/a/b.jpg or b.png
   nlm batch /nas/in /nas/out --scheduler tcp://head:8786"""
 )
-@click.argument("src", metavar="SRC_DIR")
-@click.argument("dst", metavar="DST_DIR")
+@click.argument("src", type=completion.FOLDER, metavar="SRC_DIR")
+@click.argument("dst", type=completion.FOLDER, metavar="DST_DIR")
 @click.option(
     "--include", multiple=True, metavar="GLOB",
     help="Only files like this; repeat for more. With a slash: of the path. [default: pictures]",
@@ -54,7 +54,9 @@ Examples:
     "--retries", type=options.Number(int), default=2, show_default=True,
     help="Further attempts for a file whose worker died.",
 )  # fmt: skip
-@click.option("--report", metavar="FILE", help="About every file: .json, .csv or .html.")
+@click.option(
+    "--report", type=completion.FILE, metavar="FILE", help="About every file: .json, .csv or .html."
+)
 @click.option("--scheduler", metavar="ADDRESS", help="Use this Dask cluster, tcp://host:8786 say.")
 @click.option(
     "--cluster", type=click.Choice(["local"]), help="Use a Dask cluster made for the run."
@@ -88,7 +90,7 @@ def command(
     on where it was; files whose source or options changed are done again. A file that fails stops
     no other. The exit code is 0 if all went well, 1 if a file failed, 2 for wrong usage.
     """
-    options.tell_details(verbose)
+    options.tell_details(verbose, quiet)
     settings = options.settings_from(chosen)
     executor = executor_from(chosen)
 
@@ -132,7 +134,9 @@ def forecast(folder: "Folder") -> str:
     pixels = sum(task.pixels for task in folder.todo)
     seconds = expected_seconds(folder)
     takes = "unknown time" if seconds is None else f"about {clock(seconds)}"
-    return f"{len(folder.todo)} files, {pixels / 1e6:.1f} million pixels, {takes} on this machine"
+    count = len(folder.todo)
+    files = f"{count} file{'' if count == 1 else 's'}"
+    return f"{files}, {pixels / 1e6:.1f} million pixels, {takes} on this machine"
 
 
 def executor_from(chosen: dict[str, Any]) -> "Executor":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlm.errors import FileError, UsageError
-from nlm_cli import options
+from nlm_cli import completion, options
 from nlm_cli.compare_table import lines
 from nlm_cli.progress import Progress
 
@@ -27,7 +27,7 @@ Examples:
   nlm compare clean.png --add-noise 25 --methods nlm,tv --sweep strength=0.3:1.0:8
   nlm compare clip.mp4 --add-noise 25 --frames 40:45      some frames of a clip, and flicker"""
 )
-@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
+@click.argument("pictures", nargs=-1, required=True, type=completion.FILE, metavar="PICTURE...")
 @click.option(
     "-o",
     "--output",
@@ -41,7 +41,9 @@ Examples:
 @click.option(
     "--csv", "table", metavar="CSV", type=options.CSV, help="Write all numbers as a table."
 )
-@click.option("--save-dir", metavar="DIR", help="Write all pictures as float TIFF.")
+@click.option(
+    "--save-dir", type=completion.FOLDER, metavar="DIR", help="Write all pictures as float TIFF."
+)
 @click.option(
     "--add-noise", type=options.Number(float), metavar="LEVEL",
     help="Add Gaussian noise to clean pictures, in 8-bit grey levels.",
@@ -50,14 +52,17 @@ Examples:
     "--seed", type=options.Number(int), default=0, show_default=True, help="Of the added noise."
 )
 @click.option(
-    "--reference", metavar="CLEAN", help="The clean picture or clip, or a folder of the same names."
+    "--reference",
+    type=completion.FILE,
+    metavar="CLEAN",
+    help="The clean picture or clip, or a folder of the same names.",
 )
 @click.option(
     "--frames", metavar="A:B",
     help="Of clips: frames A to B-1, counted from 0. [default: 5 from the middle]",
 )  # fmt: skip
 @click.option(
-    "--methods", metavar="A,B,C",
+    "--methods", type=completion.METHODS, metavar="A,B,C",
     help="NAME[@PRESET][:PARAMETER=VALUE]..., with commas; `all` = slow ones too. [default: the "
     "quick ones]",
 )  # fmt: skip

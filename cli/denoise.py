@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from nlm.errors import FileError, UsageError
-from nlm_cli import options
+from nlm_cli import completion, options
 from nlm_cli.clip_options import clip_options, span_options
 from nlm_cli.interruption import exit_code
 from nlm_cli.progress import Progress
@@ -34,9 +34,13 @@ Examples:
   nlm denoise frame_%04d.png -o clean.mp4      an image sequence
   nlm denoise --dry-run --json *.png           what would be done"""
 )
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=completion.FILE, metavar="INPUT...")
 @click.option(
-    "-o", "--output", metavar="PATH", help="File, or folder for several inputs; - = stdout."
+    "-o",
+    "--output",
+    type=completion.FILE,
+    metavar="PATH",
+    help="File, or folder for several inputs; - = stdout.",
 )
 @click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")
 @click.option("-n", "--dry-run", is_flag=True, help="Check everything, write nothing.")
@@ -66,10 +70,12 @@ def command(
     With no -o, photo.png becomes photo_denoised.png beside it. The exit code is 0 if all went
     well, 1 if a file failed, 2 for wrong usage.
     """
-    options.tell_details(verbose)
+    options.tell_details(verbose, quiet)
     settings = options.settings_from(chosen)
     files = options.expand(inputs)
     outputs = plan_outputs(files, output, settings.format)
+    if output and is_folder_for(files, output) and not dry_run:
+        make_folder(output)
 
     from nlm.pipeline import denoise_file, failed
 
@@ -80,8 +86,8 @@ def command(
         try:
             with progress:
                 result = denoise_file(
-                    options.standard_input() if source == "-" else source,
-                    sys.stdout.buffer if target == "-" else target,
+                    options.stream_or_path(source, sys.stdin),
+                    options.stream_or_path(target, sys.stdout),
                     settings,
                     force=force,
                     dry_run=dry_run,
@@ -119,10 +125,11 @@ def plan_outputs(files: list[str], output: str | None, format: str | None) -> li
         If several files would go to one.
     """
     from nlm.io.formats import by_name
+    from nlm.io.sequence import OneFile, is_sequence
     from nlm.pipeline import default_output
 
     suffix = by_name(format).suffixes[0] if format else None
-    if len(files) == 1 and output and not is_folder(output):
+    if output and not is_folder_for(files, output):
         return [output]
     if output == "-":
         raise UsageError(f"standard output takes one input, not {len(files)}; give -o a folder")
@@ -136,18 +143,25 @@ def plan_outputs(files: list[str], output: str | None, format: str | None) -> li
             outputs.append("-")
             continue
         target = Path(output) / Path(source).name if output else default_output(source)
-        outputs.append(str(target.with_suffix(suffix) if suffix else target))
+        name = str(target.with_suffix(suffix) if suffix else target)
+        outputs.append(name if is_sequence(source) else OneFile(name))
     twice = {target for target in outputs if outputs.count(target) > 1}
     if twice:
         raise UsageError(f"several inputs would be written to {sorted(twice)[0]}; rename one")
-    if output:
-        try:
-            Path(output).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"-o {output}: no folder can be made there ({error.strerror})"
-            ) from None
     return outputs
+
+
+def is_folder_for(files: list[str], output: str) -> bool:
+    """Whether -o names the folder of the outputs, not the only one itself."""
+    return len(files) > 1 or is_folder(output)
+
+
+def make_folder(output: str) -> None:
+    """Make the folder of the outputs; UsageError if that fails."""
+    try:
+        Path(output).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"-o {output}: no folder can be made there ({error.strerror})") from None
 
 
 def outputs_at(target: str) -> dict[str, tuple[int, ...]]:

@@ -1,12 +1,13 @@
 """`nlm estimate`: how noisy are these pictures, and in which way?"""
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nlm.errors import FileError
-from nlm_cli import options
+from nlm_cli import completion, options
 
 if TYPE_CHECKING:
     from nlm.noise import NoiseEstimate
@@ -19,7 +20,7 @@ Examples:
   nlm estimate photo.jpg --plot curve.png      noise level over brightness
   nlm estimate --json *.png | jq .sigma"""
 )
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, required=True, type=completion.FILE, metavar="INPUT...")
 @click.option(
     "--plot",
     metavar="PNG",
@@ -59,11 +60,11 @@ def estimate_file(source: str) -> "NoiseEstimate":
     """What is known of the noise in a file's first frame."""
     from nlm.io import open_reader
     from nlm.noise import estimate
-    from nlm.planes import visible_pixels
+    from nlm.planes import known_pixels
 
-    with open_reader(options.standard_input() if source == "-" else source) as reader:
+    with open_reader(options.stream_or_path(source, sys.stdin)) as reader:
         frame = next(iter(reader))
-        return estimate(visible_pixels(frame.planes[0], frame, reader.info))
+        return estimate(known_pixels(frame.planes[0], frame, reader.info))
 
 
 def as_report(source: str, found: "NoiseEstimate") -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """`nlm noise`: synthetic noise, reproducibly."""
 
+import sys
+
 import click
 
 from nlm.errors import UsageError
-from nlm_cli.options import Number
+from nlm_cli import completion
+from nlm_cli.options import Number, stream_or_path
 
 
 @click.command(
@@ -11,10 +14,18 @@ from nlm_cli.options import Number
 Examples:
   nlm noise clean.png -o noisy.png --sigma 25
   nlm noise clean.png -o noisy.tif --sigma 25 --seed 7
-  nlm noise clean.png -o noisy.png --sigma 3 --poisson 0.5"""
+  nlm noise clean.png -o noisy.png --sigma 3 --poisson 0.5
+  nlm noise clean.png -o - --sigma 25 | nlm denoise - -o again.png"""
 )
-@click.argument("clean", metavar="CLEAN")
-@click.option("-o", "--output", required=True, metavar="OUTPUT", help="The noisy picture.")
+@click.argument("clean", type=completion.FILE, metavar="CLEAN")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=completion.FILE,
+    metavar="OUTPUT",
+    help="The noisy picture.",
+)
 @click.option(
     "--sigma",
     type=Number(float),
@@ -50,4 +61,6 @@ def command(
 
     from nlm.synthetic import add_noise_to_file
 
-    add_noise_to_file(clean, output, sigma / 255, seed, gain, force=force)
+    source = stream_or_path(clean, sys.stdin)
+    target = stream_or_path(output, sys.stdout)
+    add_noise_to_file(source, target, sigma / 255, seed, gain, force=force)

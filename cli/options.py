@@ -5,15 +5,17 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from nlm import registry
 from nlm.backends import CHOICES, choose, in_precision
 from nlm.errors import UsageError
 from nlm.limits import MAX_PIXELS
 from nlm.params import kind
+from nlm_cli import completion
 
 if TYPE_CHECKING:
     from nlm.settings import Settings
@@ -50,11 +52,16 @@ class Target(click.ParamType[Any]):
         self.suffixes = suffixes
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not value:
+            self.fail(f"the name is empty; give that of a file for {self.kind}", param, ctx)
         suffix = os.path.splitext(value)[1].lower()
         if suffix and suffix not in self.suffixes:
             allowed = " or ".join(self.suffixes)
             self.fail(f"{value}: {self.kind} is written; let its name end in {allowed}", param, ctx)
         return value
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
 
 
 PNG = Target("PNG", ".png")
@@ -81,7 +88,13 @@ def _option_of(spec: Any) -> click.Option:
             [f"{flag}/--no-{flag[2:]}", spec.name], default=None, help=about["help"]
         )
     if kind(spec) is str:
-        return click.Option([flag, spec.name], metavar="FILE", default=None, help=about["help"])
+        return click.Option(
+            [flag, spec.name],
+            type=completion.FILE,
+            metavar="FILE",
+            default=None,
+            help=about["help"],
+        )
     number = Number(kind(spec))
     return click.Option([flag, spec.name], type=number, default=None, help=about["help"] + unit)
 
@@ -119,11 +132,11 @@ def mirrored_companion_options(command: Command) -> Command:
 def _companions(command: Command, metavar: str, more: str) -> Command:
     for decorate in (
         click.option(
-            "--guide", metavar=metavar,
+            "--guide", type=completion.FILE, metavar=metavar,
             help="Weights come from this picture of the same size, values from the input." + more,
         ),
         click.option(
-            "--sigma-map", metavar=metavar,
+            "--sigma-map", type=completion.FILE, metavar=metavar,
             help="Gray picture of the noise level: an integer's brightness as an 8-bit level, "
             "or levels as floats (TIFF)." + more,
         ),
@@ -155,7 +168,8 @@ def method_options(command: Command) -> Command:
             help="Speed against quality; options given by hand win over it.",
         ),
         click.option(
-            "--method", default=registry.DEFAULT, show_default=True, metavar="NAME",
+            "--method", type=completion.METHOD, default=registry.DEFAULT, show_default=True,
+            metavar="NAME",
             help="The filter, see `nlm methods`.",
         ),
     ):  # fmt: skip
@@ -175,7 +189,10 @@ def output_options(command: Command) -> Command:
             "--quality", type=click.IntRange(1, 100),
             help="Quality of formats with loss. [default: the source's, or high]",
         ),
-        click.option("--format", metavar="NAME", help="Format of the output, png say."),
+        click.option(
+            "--format", type=completion.FORMAT, metavar="NAME",
+            help="Format of the output, png say.",
+        ),
     ):  # fmt: skip
         command = decorate(command)
     return command
@@ -250,9 +267,9 @@ def settings_from(options: dict[str, Any]) -> "Settings":
     )
 
 
-def tell_details(verbose: int) -> None:
-    """With -v, say on stderr what nlm notes of its choices."""
-    if verbose:
+def tell_details(verbose: int, quiet: bool) -> None:
+    """With -v, and not -q, say on stderr what nlm notes of its choices."""
+    if verbose and not quiet:
         import logging
 
         log = logging.getLogger("nlm")
@@ -286,7 +303,12 @@ def watched() -> bool:
     return sys.stderr.isatty()
 
 
-def standard_input() -> BinaryIO:
-    """What `-` stands for; of a pipe without Python's own buffer, so that waiting can be ended."""
-    whole: Any = sys.stdin.buffer
-    return whole if whole.seekable() else getattr(whole, "raw", whole)  # type: ignore[no-any-return]
+def stream_or_path(name: str, stream: Any) -> Any:
+    """The standard stream that `-` stands for: to be read from a pipe, without Python's own buffer,
+    so that waiting can be ended.
+    """
+    if name != "-":
+        return name
+    whole = stream.buffer
+    piped = stream is sys.stdin and not whole.seekable()
+    return getattr(whole, "raw", whole) if piped else whole

@@ -1,7 +1,6 @@
 """Denoising of arrays: what every face of nlm ends up calling."""
 
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,6 @@ from nlm.params import Params
 from nlm.registry import Filter, Guide
 from nlm.tiling import as_memory_allows, by_tiles
 
-WEAK_TO_STRONG = (0.0015, 0.1, 0.25)
-"""Noise levels for each of which a filter may choose other parameters and kernels."""
-
 
 def denoise(
     image: NDArray[Any],
@@ -47,7 +43,8 @@ def denoise(
     ----------
     image : ndarray, shape (X,), (Y, X) or (Z, Y, X), or one of these with an axis of colour
         Integers, whose full scale is the dtype's maximum, or floats, whose full scale is 1.0 and
-        whose values outside 0..1 are kept. NaN and infinities stay where they are.
+        whose values outside 0..1 are kept. NaN, infinities and numbers beyond 1e16, as maps have
+        them where nothing was measured, stay where they are.
     sigma : float or ndarray, optional
         Standard deviation of the noise as a fraction of full scale (25 grey levels of 8 bits are
         25 / 255). An array, which broadcasts to the image without its colours, gives the level of
@@ -100,7 +97,8 @@ def denoise(
     pixels = finite(stored)
     if sigma is None or np.ndim(sigma) == 0:
         level = None if sigma is None else float(sigma)
-        noise = plan(as_picture(pixels), level, noise_model, gain)
+        known = pixels if level is not None else frames.only_known(frames.to_float(stored))
+        noise = plan(as_picture(known), level, noise_model, gain)
     else:
         noise = Plan.of_map(sigma_map_of(sigma, stored.shape[:-1]))
     work = pixels if volume else pixels[None]
@@ -174,24 +172,6 @@ def negligible(sigma: float, pixels: NDArray[np.float32]) -> bool:
     if sigma >= SMALLEST_SIGMA:
         return False
     return bool(sigma <= SMALLEST_SIGMA * np.abs(pixels).max(initial=0))
-
-
-def warm_up() -> list[str]:
-    """Compile what nlm's filters need for pictures and clips, gray and colour; tells names."""
-    from nlm.clip import denoise_clip
-
-    place = backends.choose("cpu")
-    # Kernels are chosen by the range of values, too.
-    steep = np.repeat(np.array([0, 1], np.float32), 32)[:, None, None]
-    plane, colour = (np.broadcast_to(steep, (64, 64, channels)) for channels in (1, 3))
-    own = [method for method in registry.methods() if not registry.get(method).reference]
-    for method in own:
-        for picture, preset, sigma in product((plane, colour), registry.PRESETS, WEAK_TO_STRONG):
-            denoise(picture, sigma, method, channel_axis=-1, preset=preset)
-        params = registry.parameters(method, "balanced", {}, clip=True)
-        clip = [(plane, plane, plane)] * 2
-        list(denoise_clip(clip, registry.get(method), params, lambda _: Plan(0.1), place))
-    return own
 
 
 def check_sigma(sigma: Any) -> None:

@@ -13,11 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.errors import UsageError
+from nlm.limits import LARGEST_SAMPLE
 
 if TYPE_CHECKING:
     from nlm.io.base import Info
 
-__all__ = ["fill_holes", "fill_invalid", "fill_transparent", "full_scale", "to_float", "to_stored"]
+__all__ = [
+    "fill_holes",
+    "fill_invalid",
+    "fill_transparent",
+    "full_scale",
+    "only_known",
+    "to_float",
+    "to_stored",
+]
 
 Stored = NDArray[Any]
 Float32 = NDArray[np.float32]
@@ -110,7 +119,7 @@ def to_stored(
     -------
     ndarray, dtype of `stored`
         Integers rounded to nearest and clipped. Samples that the filter did not change, and
-        those that are NaN or infinite, equal the stored ones bit for bit.
+        those that are NaN, infinite or beyond `LARGEST_SAMPLE`, equal the stored ones bit for bit.
     """
     bits = _bits(stored, info)
     if stored.dtype.kind == "f":
@@ -172,11 +181,12 @@ def fill_invalid(picture: Float32) -> tuple[Float32, Mask]:
     Returns
     -------
     filled : ndarray of float32, shape (Y, X, C)
-        NaN and infinities replaced by the mean of valid neighbours.
+        NaN, infinities and numbers beyond `LARGEST_SAMPLE`, as maps have them where nothing was
+        measured, replaced by the mean of valid neighbours.
     invalid : ndarray of bool, shape (Y, X, C)
         Where they were. :func:`to_stored` puts them back by itself.
     """
-    invalid = ~np.isfinite(picture)
+    invalid = ~(np.abs(picture) <= np.float32(LARGEST_SAMPLE))
     return fill_holes(picture, invalid), invalid
 
 
@@ -201,6 +211,27 @@ def fill_transparent(picture: Float32, alpha: Stored | None) -> Float32:
     return fill_holes(picture, (alpha == 0)[:, :, None])
 
 
+def only_known(picture: Float32, alpha: Stored | None = None) -> Float32:
+    """A picture for whoever judges its noise: NaN where what it holds is none of its samples.
+
+    Parameters
+    ----------
+    picture : ndarray of float32, shape (Y, X, C)
+        Not changed.
+    alpha : ndarray, shape (Y, X), optional
+        Zero means fully transparent.
+
+    Returns
+    -------
+    ndarray of float32, shape (Y, X, C)
+        `picture` itself if all of it is known.
+    """
+    unknown = ~(np.abs(picture) <= np.float32(LARGEST_SAMPLE))
+    if alpha is not None and alpha.any():
+        unknown |= (alpha == 0)[:, :, None]
+    return np.where(unknown, np.float32(np.nan), picture) if unknown.any() else picture
+
+
 def _bits(plane: Stored, info: Info | None) -> int | None:
     return info.bits if info is not None and plane.dtype == info.dtype else None
 
@@ -210,11 +241,11 @@ def _to_float_dtype(filtered: Float32, stored: Stored) -> Stored:
         with np.errstate(invalid="ignore", over="ignore"):
             change = filtered.astype(stored.dtype) - stored.astype(np.float32)
             result = np.where(change == 0, stored, stored + change)
-            beyond = ~np.isfinite(stored.astype(np.float32))
+            beyond = ~(np.abs(stored.astype(np.float32)) <= np.float32(LARGEST_SAMPLE))
     else:
         limit = np.finfo(stored.dtype).max
         result = np.clip(filtered, -limit, limit).astype(stored.dtype)
-        beyond = ~np.isfinite(stored)
+        beyond = ~(np.abs(stored) <= np.float32(LARGEST_SAMPLE))
     np.copyto(result, stored, where=beyond)
     return result
 

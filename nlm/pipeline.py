@@ -1,6 +1,7 @@
 """File -> frames -> noise level -> filter -> frames -> file."""
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +17,7 @@ from nlm.io import Frame, FrameReader, FrameWriter, Info, check_target, open_rea
 from nlm.io.sequence import is_sequence, numbered
 from nlm.io.targets import target_format
 from nlm.noise import Plan, check_model, plan
-from nlm.planes import restored, visible_pixels
+from nlm.planes import known_pixels, restored, visible_pixels
 from nlm.settings import Settings
 from nlm.volume_files import denoise_volume
 
@@ -173,13 +174,17 @@ class _Work:
     def pages(self, guided: Iterator[registry.Guide | None], known: Iterator[Plan | None]) -> None:
         """Every page by itself; what is told of the noise is that of the median page."""
         seen: list[tuple[float, Sequence[float] | None]] = []
-        for frame, guide, known_plan in zip(self.reader, guided, known, strict=False):
+        pages = zip(self.reader, guided, known, strict=False)
+        for count, (frame, guide, known_plan) in enumerate(pages, 1):
+            self.result.frames = count
+            if frame.mask:
+                self.writer.write(frame)
+                continue
             noise = known_plan or plan_noise(frame, self.info, self.settings)
-            place = self._place(len(seen), self.info.frames)
+            place = self._place(count - 1, self.info.frames)
             how = (self.info, self.chosen, self.params, noise, place, self.settings.tile, guide)
             self.writer.write(denoise_frame(frame, *how))
             seen.append((noise.sigma, noise.sigma_channels))
-        self.result.frames = len(seen)
         if seen:
             self._tell(*sorted(seen, key=lambda levels: levels[0])[len(seen) // 2])
 
@@ -246,7 +251,7 @@ def denoise_frame(
 
 def plan_noise(frame: Frame, info: Info, settings: Settings) -> Plan:
     """What the filter is told of the noise, by hand or from a file's first frame."""
-    pixels = visible_pixels(frame.planes[0], frame, info)
+    pixels = known_pixels(frame.planes[0], frame, info)
     return plan(pixels, settings.sigma, settings.noise_model, settings.gain)
 
 
@@ -283,7 +288,18 @@ def refuse_existing(dst: PathOrStream, force: bool) -> None:
             raise FileError(f"{there}: exists already; overwrite it with --force")
         return
     if isinstance(dst, str | os.PathLike) and not force and os.path.lexists(dst):
+        if is_flow(dst):
+            return
         raise FileError(f"{dst}: exists already; overwrite it with --force or choose another name")
+
+
+def is_flow(dst: str | os.PathLike[str]) -> bool:
+    """Whether it is a pipe or such a device as /dev/stdout, where nothing is overwritten."""
+    try:
+        mode = os.stat(dst).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 def target_name(dst: PathOrStream, info: Info) -> str:

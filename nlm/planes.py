@@ -12,12 +12,17 @@ from nlm import frames
 from nlm.inputs import finite
 from nlm.io import Frame, Info
 
-__all__ = ["restored", "visible_pixels"]
+__all__ = ["known_pixels", "restored", "visible_pixels"]
 
 
 def visible_pixels(plane: NDArray[Any], frame: Frame, info: Info) -> NDArray[np.float32]:
     """A plane as finite float32 (Y, X, C) without the colours of transparent pixels."""
     return frames.fill_transparent(finite(plane, info), _alpha_over(plane, frame.alpha))
+
+
+def known_pixels(plane: NDArray[Any], frame: Frame, info: Info) -> NDArray[np.float32]:
+    """The same with NaN where nothing is known or seen: for judging the noise."""
+    return frames.only_known(frames.to_float(plane, info), _alpha_over(plane, frame.alpha))
 
 
 def restored(frame: Frame, filtered: tuple[NDArray[np.float32], ...], info: Info) -> Frame:

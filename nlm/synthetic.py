@@ -1,6 +1,5 @@
 """Synthetic noise, the same wherever it is made."""
 
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 
 from nlm import frames
 from nlm.io import open_reader, open_writer
-from nlm.pipeline import refuse_existing
+from nlm.pipeline import PathOrStream, refuse_existing
 
 
 def add_noise(
@@ -42,8 +41,8 @@ def add_noise(
 
 
 def add_noise_to_file(
-    src: str | os.PathLike[str],
-    dst: str | os.PathLike[str],
+    src: PathOrStream,
+    dst: PathOrStream,
     sigma: float,
     seed: int = 0,
     gain: float | None = None,
@@ -54,7 +53,7 @@ def add_noise_to_file(
 
     Parameters
     ----------
-    src, dst : path
+    src, dst : path or binary stream
     sigma, gain
         As for `add_noise`.
     seed : int
@@ -67,6 +66,9 @@ def add_noise_to_file(
         refuse_existing(dst, force)
         with open_writer(dst, reader.info) as writer:
             for frame in reader:
+                if frame.mask:
+                    writer.write(frame)
+                    continue
                 planes = []
                 for plane in frame.planes:
                     pixels = frames.to_float(plane, reader.info)

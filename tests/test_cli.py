@@ -299,3 +299,80 @@ def test_denoising_imports_neither_numba_nor_scientific_stacks(picture):
     subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)  # compiles
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("denoise ph", ["file,ph"]),
+        ("denoise -o ", ["file,"]),
+        ("denoise --guide fl", ["file,fl"]),
+        ("denoise --method nlm --weights ", ["file,"]),
+        ("denoise --method nln", ["plain,nlnet"]),
+        ("denoise --format ti", ["plain,tiff"]),
+        ("batch ", ["dir,"]),
+        ("batch photos/ cl", ["dir,cl"]),
+        ("compare a.png --methods nlm,nln", ["plain,nlm,nlnet"]),
+        ("compare a.png --sheet ", ["file,"]),
+        ("estimate ", ["file,"]),
+        ("noise ", ["file,"]),
+        ("train --data ", ["file,"]),
+    ],
+)
+def test_shells_complete_files_and_names(words, offered):
+    env = {
+        **os.environ,
+        "_NLM_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"nlm {words}",
+        "COMP_CWORD": str(len(words.split(" "))),
+    }
+    script = f"import sys; sys.argv[0] = 'nlm'; {MAIN}"
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
+    assert done.stdout.splitlines() == offered
+
+
+def test_a_dry_run_makes_no_folder(run_nlm, picture, tmp_path):
+    folder = f"{tmp_path / 'new' / 'sub'}/"
+    run_nlm("denoise", "-n", picture, "-o", folder, check=0)
+    run_nlm("denoise", "-n", picture, picture.with_name("x.png"), "-o", folder, check=1)
+    assert not (tmp_path / "new").exists()
+    run_nlm("denoise", picture, "-o", folder, check=0)
+    assert (tmp_path / "new" / "sub" / "photo.png").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["denoise", ""],
+        ["denoise", "photo.png", "-o", ""],
+        ["batch", ".", ""],
+        ["batch", "", "new"],
+        ["compare", "photo.png", "--methods", "nlm", "-o", ""],
+        ["noise", "photo.png", "--sigma", "5", "-o", ""],
+    ],
+    ids=" ".join,
+)
+def test_empty_names_are_told(run_nlm, picture, tmp_path, arguments):
+    """A variable of the shell that is not set must not send files to other places."""
+    done = run_nlm(*arguments, cwd=tmp_path, check=2)
+    assert b"the name is empty" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="needs /dev/stdout")
+def test_devices_are_written_to_and_not_replaced(run_nlm, picture):
+    done = run_nlm("denoise", picture, "-o", "/dev/stdout", "--format", "png", check=0)
+    with Image.open(io.BytesIO(done.stdout)) as image:
+        assert image.size == (72, 64)
+    run_nlm("denoise", picture, "-o", os.devnull, "--format", "png", check=0)
+    assert not os.path.isfile(os.devnull)
+
+
+def test_noise_by_standard_streams(run_nlm, picture, tmp_path):
+    run_nlm("noise", picture, "-o", tmp_path / "noisy.png", "--sigma", 25, check=0)
+    done = run_nlm("noise", "-", "-o", "-", "--sigma", 25, stdin=picture.read_bytes(), check=0)
+    assert np.array_equal(read(io.BytesIO(done.stdout)), read(tmp_path / "noisy.png"))
+
+
+def test_quiet_wins_over_verbose(run_nlm, picture):
+    assert run_nlm("denoise", "-q", "-v", picture, check=0).stderr == b""

@@ -8,11 +8,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
+from skimage.color import lab2rgb, rgb2lab
 
 from nlm import compare
 from nlm.compare.charts import HEIGHT, WIDTH, Line, Point, curves, scatter
 from nlm.compare.comparison import Comparison
+from nlm.compare.exhibits import NOISY, exhibit
 from nlm.compare.methods import parse_methods
 from nlm.compare.page import render
 from nlm.compare.trials import Result
@@ -98,6 +101,33 @@ class TestPage:
         comparison.add(told, results)
         assert comparison.exhibits[0].whole
         assert len(render(comparison.report("nlm", 1))) < 4e6
+
+
+@pytest.mark.parametrize("kind", ["cielab 8", "cielab 16", "icclab 8", "cielab float"])
+def test_lab_is_shown_in_its_colours(tmp_path, kind):
+    """As scikit-image says they look; the numbers are those of L*, a* and b*."""
+    rgb = np.random.default_rng(0).random((12, 16, 3)) * 0.8 + 0.1
+    lab = rgb2lab(rgb)
+    photometric, depth = kind.split()
+    if depth == "float":
+        stored = lab.astype(np.float32)
+    else:
+        full = 255 if depth == "8" else 65535
+        step = 1 if depth == "8" else 257
+        stored = np.rint(lab / [100 / full, 1 / step, 1 / step] + [0, 128 * step, 128 * step])
+        stored = stored.astype(np.uint8 if depth == "8" else np.uint16)
+        if photometric == "cielab":
+            stored[..., 1:] ^= stored.dtype.type(1 << 8 * stored.itemsize - 1)
+    tifffile.imwrite(tmp_path / "lab.tif", stored, photometric=photometric)
+    picture = compare.load(str(tmp_path / "lab.tif"), sigma=0.01)
+    shown = exhibit(picture, [], 64).pictures[NOISY]
+    wanted = lab2rgb(lab) * 255
+    assert np.abs(shown - wanted).mean() < 2
+    assert np.abs(shown - wanted).max() < 12
+    middle = picture.bounded * 128 / 255
+    without = np.float32(picture.noisy * [1, 0, 0] + [0, middle, middle])
+    gray = replace(picture, noisy=without)
+    assert np.ptp(exhibit(gray, [], 64).pictures[NOISY].astype(int), axis=2).max() <= 1
 
 
 class TestCharts:

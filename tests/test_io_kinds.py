@@ -510,17 +510,32 @@ def test_white_is_zero_is_inverted_for_other_formats() -> None:
     np.testing.assert_array_equal(back[0].planes[0][:, :, 0], 255 - samples)
 
 
+@pytest.mark.parametrize("told", ["u", "i"])
 @pytest.mark.parametrize("dtype", ["i1", "i2"])
-def test_lab_is_read_with_gray_in_the_middle(dtype: str) -> None:
-    """a* and b* of CIELab are signed: -1 and 1 lie beside each other."""
+def test_lab_is_read_with_gray_in_the_middle(dtype: str, told: str) -> None:
+    """a* and b* of CIELab are signed, L* is not, whatever is told of all three."""
     stored = colour(dtype=dtype)
     samples = stored.view(f"u{stored.itemsize}")
-    info, frames = read(tiff(samples, photometric="cielab"))
+    source = stored.view(f"{told}{stored.itemsize}")
+    info, frames = read(tiff(source, photometric="cielab"))
+    again = tifffile.imread(io.BytesIO(write(info, frames)[0]))
+    assert again.dtype == source.dtype
+    np.testing.assert_array_equal(again, source)
     (plane,) = frames[0].planes
     assert info.lab
     np.testing.assert_array_equal(plane[..., 0], samples[..., 0])
     middle = -np.iinfo(dtype).min
     np.testing.assert_array_equal(plane[..., 1:].astype(int) - middle, stored[..., 1:])
+
+
+def test_samples_of_several_kinds_are_told() -> None:
+    file = io.BytesIO(tiff(colour(dtype="i1"), photometric="cielab"))
+    with tifffile.TiffFile(file) as stored:
+        at = stored.pages.first.tags["SampleFormat"].valueoffset
+    data = bytearray(file.getvalue())
+    data[at : at + 6] = struct.pack("<3H", 1, 2, 2)
+    with pytest.raises(FileError, match="samples of several kinds"):
+        read(bytes(data))
 
 
 def test_lab_of_pillow_is_the_same_to_it() -> None:

@@ -259,7 +259,17 @@ def ppm(samples: np.ndarray, kind: str = "P6") -> bytes:
     return head.encode() + samples.tobytes()
 
 
+def pillow(format: str, frames: int = 1) -> bytes:
+    first = Image.fromarray(picture()[1].planes[0])
+    more = {"save_all": True, "append_images": [first.rotate(180)]} if frames > 1 else {}
+    file = io.BytesIO()
+    first.save(file, format, **more)
+    return file.getvalue()
+
+
 FOLLOWED = {
+    "png": pillow("PNG"),
+    "webp": pillow("WEBP"),
     "jpeg": jpeg(),
     "progressive jpeg": jpeg(progressive=True, exif=b"Exif\0\0" + exif()),
     "restarting jpeg": jpeg(restart_marker_blocks=1),
@@ -282,6 +292,16 @@ def test_what_stands_behind_a_picture_is_told(source: str, behind: str) -> None:
     data, losses = written(info, frame, info.format)
     assert [loss for loss in losses if "behind the picture" in loss] == losses != []
     assert reread(data)[0].metadata.dropped == ()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("format", ["PNG", "GIF", "WEBP"])
+def test_what_stands_behind_an_animation_is_told(format: str, count: int) -> None:
+    data = pillow(format, count)
+    for behind, told in ((b"", 0), (b"\0" * 512, 0), (BEHIND["a clip"], 1)):
+        with open_reader(io.BytesIO(data + behind)) as reader:
+            assert len(reader.info.metadata.dropped) == told
+            assert len(list(reader)) == count
 
 
 @pytest.mark.parametrize("padding", [b"", b"\0" * 512, b"\r\n"])

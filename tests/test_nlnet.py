@@ -1,6 +1,7 @@
 """The learned filter: its layers, its twin in PyTorch, and its files of weights."""
 
 import json
+import os
 import zipfile
 from dataclasses import asdict, replace
 from functools import partial
@@ -396,6 +397,34 @@ class TestWeights:
             np.lib.format.write_array_header_1_0(member, about)
         with pytest.raises(FileError, match=r"bad\.npz: .*damaged"):
             weights.load(path)
+
+    def test_archives_that_unpack_to_far_more_than_the_network_are_not_unpacked(self, tmp_path):
+        def change(arrays, meta):
+            arrays["x"] = np.zeros(10**7, np.float32)
+
+        path = self.save(tmp_path / "good.npz", change)
+        bomb = tmp_path / "bad.npz"
+        with zipfile.ZipFile(path) as source, zipfile.ZipFile(bomb, "w", 8) as target:
+            for name in source.namelist():
+                target.writestr(name, source.read(name))
+        assert bomb.stat().st_size < 10**6
+        with pytest.raises(FileError, match=r"bad\.npz: would unpack to 40 MB"):
+            weights.load(bomb)
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+    def test_a_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.npz")
+        with pytest.raises(FileError, match=r"pipe\.npz: is no regular file"):
+            weights.load(tmp_path / "pipe.npz")
+
+    @pytest.mark.parametrize("pixels", ["many", None, True, float("nan"), -1])
+    def test_a_card_with_anything_but_numbers(self, tmp_path, pixels):
+        path = self.save(tmp_path / "a.npz", lambda _, meta: meta["card"].update(pixels=pixels))
+        card = weights.load(path)[2]
+        with pytest.raises(FileError, match=r"a\.npz: its model card says pixels"):
+            weights.number_of(path, card, "pixels")
+        assert weights.number_of(path, card, "steps") == 3
+        assert card["sha256"][:12] in weights.describe(path)
 
     def test_truncated_and_flipped(self, tmp_path):
         content = self.save(tmp_path / "good.npz").read_bytes()

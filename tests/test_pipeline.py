@@ -9,6 +9,7 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 import nlm
+from nlm import compare
 from nlm.io import open_reader
 from nlm.pipeline import default_output
 from nlm.settings import Settings
@@ -67,6 +68,25 @@ def test_sixteen_bits_stay_sixteen(tmp_path):
         assert len(np.unique(pixels[..., channel])) > 10_000
 
 
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+@pytest.mark.parametrize("photometric", ["minisblack", "mask"])
+def test_masks_among_the_pages_of_a_tiff_stay(photometric, compression):
+    """A page that tells which pixels of another are seen is no picture: every bit stays."""
+    pixels = (noisy(checkers(40, 50, 3), 0.1).clip(0, 1) * 255).astype(np.uint8)
+    seen = np.random.default_rng(0).random((40, 50)) > 0.5
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(pixels, photometric="rgb")
+        writer.write(seen, photometric=photometric, subfiletype=4, compression=compression)
+    out, result = denoised(file.getvalue())
+    assert (result.frames, result.sigma) == (2, 40)
+    with tifffile.TiffFile(io.BytesIO(out)) as tiff:
+        picture, mask = tiff.pages
+        assert not np.array_equal(picture.asarray(), pixels)
+        assert np.array_equal(mask.asarray(), seen)
+        assert (mask.bitspersample, mask.is_mask) == (1, True)
+
+
 def test_file_and_array_agree(tmp_path):
     source = ROOT / "sample_images" / "chelsea_noisy.png"
     nlm.denoise_file(source, tmp_path / "out.png", Settings(sigma=25 / 255))
@@ -96,6 +116,54 @@ def test_floats_of_any_size_are_denoised(scale):
     small = nlm.denoise(image * np.float32(scale), 0.1 * scale, **how)
     assert np.abs(small / scale - nlm.denoise(image, 0.1, **how)).max() < 1e-4
     assert nlm.estimate_sigma(image * np.float32(scale)) > 0
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.8])
+@pytest.mark.parametrize("kind", ["transparent", "not a number", "not measured"])
+def test_what_nobody_sees_says_nothing_of_the_noise(tmp_path, kind, share):
+    """Nor does what is put there for the filter, which is smooth."""
+    image = noisy(checkers(120, 160, 3), 0.1)
+    hidden = np.arange(160) < 160 * share
+    if kind == "transparent":
+        levels = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
+        alpha = np.broadcast_to(np.where(hidden, 0, 255).astype(np.uint8), (120, 160))
+        Image.fromarray(np.dstack([levels, alpha])).save(tmp_path / "a.png")
+        source = tmp_path / "a.png"
+    else:
+        image[:, hidden] = np.nan if "number" in kind else np.finfo(np.float32).min
+        tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb")
+        source = tmp_path / "a.tif"
+        assert nlm.estimate_sigma(image, -1) == pytest.approx(0.1, rel=0.1)
+        array = nlm.denoise(image, channel_axis=-1)
+        assert np.abs(array - image)[:, ~hidden].mean() > 0.05
+    result = nlm.denoise_file(source, tmp_path / f"out{source.suffix}")
+    assert result.sigma == pytest.approx(25.5, rel=0.1)
+    picture = compare.load(str(source))
+    assert picture.noise.sigma == pytest.approx(0.1, rel=0.1)
+    assert np.isfinite(picture.noisy).all()
+
+
+def test_noise_where_every_patch_has_something_hidden():
+    image = noisy(checkers(60, 80), 0.1)[..., 0]
+    image[::4, ::4] = np.nan
+    assert 0.02 < nlm.estimate_sigma(image) < 0.2
+    assert nlm.estimate_sigma(np.full((60, 80), np.nan)) == 0
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("method", ["nlm", "nlnet"])
+def test_what_maps_hold_where_nothing_was_measured_is_no_sample(method, dtype):
+    """The least float32 there, as geographic files have it, is taken for NaN, and stays."""
+    image = noisy(checkers(40, 50), 0.1)[..., 0].astype(dtype)
+    holes = np.zeros(image.shape, bool)
+    holes[:15, 10:30] = True
+    filtered = [
+        nlm.denoise(np.where(holes, value, image).astype(dtype), method=method)
+        for value in (np.finfo(np.float32).min, 1e30, np.nan)
+    ]
+    for result, value in zip(filtered, (np.finfo(np.float32).min, 1e30), strict=False):
+        assert (result[holes] == np.array(value, dtype)).all()
+        assert np.array_equal(result[~holes], filtered[-1][~holes])
 
 
 @pytest.mark.parametrize(("dtype", "photometric"), [("u1", 8), ("u2", 8), ("u1", 9), ("u2", 9)])

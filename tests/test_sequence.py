@@ -161,3 +161,15 @@ class TestStack:
             writer.write(np.zeros((20, 40), np.uint8))
         with pytest.raises(nlm.FileError, match=r"frame 1 has 40 x 20.*--stack pages"):
             denoise_file(tmp_path / "a.tif", tmp_path / "b.tif", Settings(stack="clip"))
+
+
+@pytest.mark.parametrize("output", [None, "out/"])
+def test_a_file_that_is_named_like_a_pattern_keeps_its_name(run_nlm, tmp_path, output):
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "100%d.png")
+    to = [] if output is None else ["-o", output]
+    run_nlm("denoise", "100%d.png", *to, "--sigma", 0, cwd=tmp_path, check=0)
+    target = tmp_path / ("100%d_denoised.png" if output is None else "out/100%d.png")
+    assert target.is_file()
+    assert {one.name for one in tmp_path.iterdir()} <= {"100%d.png", "out", target.name}
+    done = run_nlm("denoise", "100%d.png", *to, cwd=tmp_path, check=1)
+    assert b"exists already" in done.stderr

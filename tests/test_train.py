@@ -599,6 +599,50 @@ class TestTraining:
             with pytest.raises(FileError, match=r"last\.pt: describes no network"):
                 train(config_for(folder, tmp_path / how, **{how: path}), TINY, str)
 
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("net", {}), ("net", 3), ("average", {"stem.weight": 1}), ("step", "many"),
+            ("pixels", None), ("seconds", -1.0), ("psnr", {"25": "good"}), ("train", {}),
+            ("optimizers", [1, 2]), ("optimizers", []),
+            ("optimizers", [{"state": {0: {"mean": [1]}}}, {"state": {}}]),
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_damaged_checkpoints_are_named(self, train, folder, tmp_path, name, value):
+        import torch
+
+        train(config_for(folder, tmp_path / "a", steps=1), TINY, str)
+        path = tmp_path / "a" / "last.pt"
+        torch.save({**torch.load(path, weights_only=True), name: value}, path)
+        with pytest.raises(FileError, match=rf"last\.pt: is damaged, .*{name if value else ''}"):
+            train(config_for(folder, tmp_path / "a", steps=3), TINY, str)
+
+    def test_weights_with_another_networks_shapes_are_named(self, train, folder, tmp_path):
+        import torch
+
+        train(config_for(folder, tmp_path / "a", steps=1), TINY, str)
+        path = tmp_path / "a" / "last.pt"
+        saved = torch.load(path, weights_only=True)
+        saved["net"]["stem.weight"] = saved["net"]["stem.weight"][:, :2]
+        torch.save(saved, path)
+        for how in ("resume", "warm_start"):
+            with pytest.raises(FileError, match=r"last\.pt: is damaged, its 'net'"):
+                train(config_for(folder, tmp_path / how, **{how: path}), TINY, str)
+
+    def test_pictures_that_are_restored_exactly(self, train, folder, tmp_path):
+        """A black picture without noise, by a network that says zero: PSNR stays a number."""
+        import torch
+
+        from nlm.learned.pytorch import NlNet
+        from nlm.learned.train import validate
+
+        net = NlNet(TINY)
+        for weight in net.parameters():
+            torch.nn.init.zeros_(weight)
+        psnr = validate(net, [np.zeros((16, 16, 1), np.float32)], (0,), torch.device("cpu"))
+        assert 100 < psnr["0"] < np.inf
+
 
 @pytest.mark.gpu
 class TestOnACard:

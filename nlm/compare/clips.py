@@ -72,6 +72,11 @@ class Clip:
         return self.frames[0].bounded
 
     @property
+    def lab(self) -> bool:
+        """Its channels are L*, a* and b*."""
+        return self.frames[0].lab
+
+    @property
     def megapixels(self) -> float:
         """Size of all frames in millions of pixels."""
         return sum(one.megapixels for one in self.frames)

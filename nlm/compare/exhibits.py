@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nlm.compare.boxes import box_sums
 from nlm.compare.clips import Clip
+from nlm.compare.colours import rgb_of_cmyk, rgb_of_lab
 from nlm.compare.pictures import Picture
 from nlm.compare.trials import Result
 
@@ -97,7 +98,9 @@ def exhibit(picture: Picture | Clip, results: Sequence[Result], side: int) -> Ex
     shown |= {one.method: one.denoised for one in results}
     low, high = _range(picture)
     levels = {
-        name: _levels(pixels, low, high) for name, pixels in shown.items() if pixels is not None
+        name: _levels(rgb_of_lab(pixels, picture.bounded) if picture.lab else pixels, low, high)
+        for name, pixels in shown.items()
+        if pixels is not None
     }
     rows, columns = picture.noisy.shape[:2]
     whole = Exhibit(
@@ -143,15 +146,15 @@ def telling_window(pictures: Sequence[Levels], side: int) -> Window:
 
 def _range(picture: Picture | Clip) -> tuple[float, float]:
     """What is shown black and white: 0 and 1, and of floats beyond them nearly all."""
-    if picture.bounded:
+    if picture.bounded or picture.lab:
         return 0.0, 1.0
     low, high = np.percentile(picture.noisy, (1, 99))
     return min(0.0, float(low)), max(1.0, float(high))
 
 
 def _levels(pixels: NDArray[np.float32], low: float, high: float) -> Levels:
-    if pixels.shape[2] == 4:  # cyan, magenta, yellow, black
-        pixels = (1 - pixels[..., :3]) * (1 - pixels[..., 3:])
+    if pixels.shape[2] == 4:
+        pixels = rgb_of_cmyk(pixels)
     elif pixels.shape[2] != 3:
         pixels = pixels[..., :1]
     scaled = np.rint((pixels - low) * (255 / (high - low)))

@@ -4,18 +4,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nlm.clip_files import judge_of
 from nlm.compare.clips import Clip
 from nlm.compare.pictures import Float32, Picture
 from nlm.errors import FileError, UsageError
-from nlm.io import Info, Span, open_reader
+from nlm.io import Frame, Info, Span, open_reader
 from nlm.io.samples import turn
 from nlm.limits import MAX_PIXELS
 from nlm.noise import Plan, plan
-from nlm.planes import visible_pixels
+from nlm.planes import known_pixels, visible_pixels
 from nlm.synthetic import add_noise as with_noise
 
 FRAMES = 5
@@ -76,10 +78,12 @@ def load(
         judge = judge_of(path, info, told, noise_model, gain)
     else:
         judge = partial(plan, sigma=told, model=noise_model, gain=gain)
-    source = _Source(path, info.dtype.kind != "f", judge, origin, add_noise, reference)
+    bounded = info.dtype.kind != "f"
+    source = _Source(path, bounded, info.lab, judge, origin, add_noise, reference)
     if not info.clip:
         clean = None if reference is None else next(_frames(reference, max_pixels))
-        return source.picture(next(_frames(path, max_pixels)), clean, seed)
+        known = None if added else next(_frames(path, max_pixels, pixels_of=known_pixels))
+        return source.picture(next(_frames(path, max_pixels)), clean, seed, known)
     span, frames = _some(path, info, span, max_pixels)
     first = span.first or 0
     clean_frames = [] if reference is None else list(_frames(reference, max_pixels, span))
@@ -98,13 +102,20 @@ class _Source:
 
     path: str
     bounded: bool
+    lab: bool
     judge: Callable[[Float32], Plan]
     origin: str
     add_noise: float | None
     reference: str | None
 
-    def picture(self, own: Float32, clean: Float32 | None, seed: int | list[int]) -> Picture:
-        """A frame with its noise and, where it is known, its clean version."""
+    def picture(
+        self,
+        own: Float32,
+        clean: Float32 | None,
+        seed: int | list[int],
+        known: Float32 | None = None,
+    ) -> Picture:
+        """A frame with its noise, judged by what is `known`, and, where there is one, the clean."""
         noisy = own
         if self.add_noise is not None:
             clean, rng = own, np.random.default_rng(seed)
@@ -114,7 +125,8 @@ class _Source:
                 f"{self.path}: is {_size(noisy)}, its reference {self.reference} is "
                 f"{_size(clean)}; name the clean version of the same picture"
             )
-        return Picture(self.path, noisy, self.judge(noisy), clean, self.origin, self.bounded)
+        noise = self.judge(noisy if known is None or self.add_noise is not None else known)
+        return Picture(self.path, noisy, noise, clean, self.origin, self.bounded, self.lab)
 
 
 def _some(path: str, info: Info, span: Span | None, max_pixels: int) -> tuple[Span, list[Float32]]:
@@ -142,7 +154,12 @@ def _count(path: str, max_pixels: int) -> int:
         return sum(1 for _ in reader)
 
 
-def _frames(path: str, max_pixels: int, span: Span | None = None) -> Iterator[Float32]:
+def _frames(
+    path: str,
+    max_pixels: int,
+    span: Span | None = None,
+    pixels_of: Callable[[NDArray[Any], Frame, Info], Float32] = visible_pixels,
+) -> Iterator[Float32]:
     """Pixels of the frames, upright; of YUV video, luma."""
     with open_reader(path, max_pixels=max_pixels, span=span) as reader:
         info = reader.info
@@ -153,7 +170,7 @@ def _frames(path: str, max_pixels: int, span: Span | None = None) -> Iterator[Fl
                     f"fewer, --frames 0:{MOST_FRAMES} say"
                 )
             upright = turn(frame, info.metadata.orientation)
-            yield visible_pixels(upright.planes[0], upright, info)
+            yield pixels_of(upright.planes[0], upright, info)
 
 
 def _size(pixels: Float32) -> str:

@@ -33,6 +33,8 @@ class Picture:
         How the noise level is known.
     bounded : bool
         Its file holds integers: results are cut to 0..1.
+    lab : bool
+        Its channels are L*, a* and b*.
     """
 
     path: str
@@ -41,6 +43,7 @@ class Picture:
     reference: Float32 | None = None
     origin: str = "given"
     bounded: bool = True
+    lab: bool = False
     is_clip = False
     moment = ""
 

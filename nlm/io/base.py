@@ -116,6 +116,8 @@ class Frame:
         Seconds from the start of the clip.
     native : object
         The source plugin's own notes on this frame (tags of a TIFF page).
+    mask : bool
+        It is no picture, but says which pixels of another page are seen: it stays as it is.
     """
 
     planes: tuple[NDArray[Any], ...]
@@ -123,6 +125,7 @@ class Frame:
     duration: float | None = None
     time: float | None = None
     native: Any = None
+    mask: bool = False
 
 
 @dataclass(frozen=True)

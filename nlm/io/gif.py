@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from nlm.io.base import Frame, Info, Metadata, Options
+from nlm.io.behind import dropped_behind
 from nlm.io.pil import to_pil
 from nlm.io.samples import split
 
@@ -24,7 +25,8 @@ _CONTROL, _COMMENT = 0xF9, 0xFE
 def probe(file: BinaryIO) -> Info:
     file.seek(0)
     width, height = struct.unpack("<HH", file.read(10)[6:])
-    count, transparent, whole = _survey(file, (width, height))
+    count, transparent, end = _survey(file, (width, height))
+    whole = end is not None
     picture = _open(file)
     loop = picture.info.get("loop")
     clip = count > 1
@@ -44,6 +46,7 @@ def probe(file: BinaryIO) -> Info:
         metadata=Metadata(
             text=(("Comment", comment.decode("utf-8", "replace")),) if comment else (),
             loop=loop if clip else None,
+            dropped=() if end is None else dropped_behind(file, end),
             native=(whole, comment),
         ),
     )
@@ -132,8 +135,8 @@ def _is_gray(picture: GifImageFile) -> bool:
     return picture.mode == "L" or (bool(table) and table[::3] == table[1::3] == table[2::3])
 
 
-def _survey(file: BinaryIO, size: tuple[int, int]) -> tuple[int, bool, bool]:
-    """Number of frames, whether any uses transparency, whether the end mark is there."""
+def _survey(file: BinaryIO, size: tuple[int, int]) -> tuple[int, bool, int | None]:
+    """Number of frames, whether any uses transparency, where the file ends by its end mark."""
     file.seek(0)
     data = file.read()
     at = 13 + (3 * 2 ** ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
@@ -141,7 +144,7 @@ def _survey(file: BinaryIO, size: tuple[int, int]) -> tuple[int, bool, bool]:
     while at < len(data):
         kind = data[at]
         if kind == _END:
-            return count, transparent, True
+            return count, transparent, at + 1
         if kind == _EXTENSION and at + 3 < len(data):
             if data[at + 1] == _CONTROL:
                 flags = data[at + 3]
@@ -156,7 +159,7 @@ def _survey(file: BinaryIO, size: tuple[int, int]) -> tuple[int, bool, bool]:
             at = _skip_blocks(data, at)
         else:
             break
-    return count, transparent, False
+    return count, transparent, None
 
 
 def _skip_blocks(data: bytes, at: int) -> int:

@@ -95,7 +95,9 @@ class Output:
             self._stream = target
         else:
             self.name = os.fspath(target)
-            self._path = Path(os.path.realpath(target))
+            self._path = Path(target)
+            if _is_replaceable(self._path):
+                self._path = Path(os.path.realpath(target))
         try:
             self.file: BinaryIO = self._open()
         except OSError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -18,6 +18,7 @@ import numpy as np
 from nlm.io import png_text
 from nlm.io.apng import KEEP, Control, animation, uncovers
 from nlm.io.base import Frame, Info, Metadata, Options
+from nlm.io.behind import dropped_behind
 from nlm.io.exif import orientation, with_orientation
 from nlm.io.png_chunks import SIGNATURE, chunks, decode, pack_chunk, split_chunks
 from nlm.io.samples import join, split
@@ -65,6 +66,7 @@ def probe(file: BinaryIO) -> Info:
                 (after if in_pixels else before).append((kind, data))
     except EOFError:
         pass  # the pixel limit is judged first, then frames() says so
+    end = file.tell()
     if colour == 3 or depth < 8:
         before = [(kind, data) for kind, data in before if kind not in _OF_PALETTE]
     clip = count is not None
@@ -73,6 +75,7 @@ def probe(file: BinaryIO) -> Info:
     still = _hidden_still(file, header) if clip and hidden else None
     native = Native(tuple(before), tuple(after), still, whole)
     bits = 16 if depth == 16 else 8
+    dropped = dropped_behind(file, end) if whole else ()
     return Info(
         format="png",
         width=width,
@@ -83,7 +86,7 @@ def probe(file: BinaryIO) -> Info:
         bits=bits,
         frames=count if clip else 1,
         clip=clip,
-        metadata=_metadata(native, loop),
+        metadata=replace(_metadata(native, loop), dropped=dropped),
         bilevel=colour == 0 and depth == 1,
     )
 

@@ -16,7 +16,7 @@ from nlm.io.files import Reader, Writer, open_picture
 from nlm.io.span import Span
 from nlm.io.targets import check_target, target_format
 
-__all__ = ["SequenceReader", "SequenceWriter", "is_sequence", "numbered"]
+__all__ = ["OneFile", "SequenceReader", "SequenceWriter", "is_sequence", "numbered"]
 
 _PLACE = re.compile(r"%(?:0(\d+))?d")
 
@@ -39,9 +39,15 @@ class Numbered:
     native: Any
 
 
+class OneFile(str):
+    """The name of one file, even where it looks like a pattern."""
+
+    __slots__ = ()
+
+
 def is_sequence(place: object) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a path is a pattern like ``frame_%04d.png`` and no file of that very name."""
-    if not isinstance(place, str | os.PathLike):
+    if not isinstance(place, str | os.PathLike) or isinstance(place, OneFile):
         return False
     path = os.fspath(place)
     return bool(_PLACE.search(os.path.basename(path))) and not os.path.lexists(path)

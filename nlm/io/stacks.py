@@ -113,6 +113,10 @@ def _samples(page: Page) -> tuple[int, np.dtype[Any], int, bool]:
     directory, layout = page.tags, page.layout
     bits = directory.number(258, layout, 1)
     kind = directory.number(339, layout, 1)
+    if (kinds := directory.tags.get(339)) and len(set(kinds.numbers(layout.order))) > 1:
+        raise NotImplementedError(
+            "has samples of several kinds (SampleFormat); save it with one kind for all channels"
+        )
     samples = directory.number(277, layout, 1)
     extra = directory.tags.get(338)
     alpha = bool(extra and samples > 1 and extra.numbers(layout.order)[-1:] in ((1,), (2,)))
@@ -124,6 +128,8 @@ def _samples(page: Page) -> tuple[int, np.dtype[Any], int, bool]:
         raise NotImplementedError(
             "holds complex numbers; integers and floats are read, save its magnitude first"
         )
+    if letter == "i" and page.photometric == CIE_LAB and samples - alpha == 3:
+        letter = "u"  # L* goes from zero to full scale all the same
     size = next(step for step in (1, 2, 4, 8) if 8 * step >= bits)
     if letter == "f":
         size = {16: 2, 24: 4, 32: 4, 64: 8}[bits]
@@ -148,10 +154,11 @@ def _frame(samples: Samples, stored: Any, page: Page) -> Frame:
         samples = np.moveaxis(samples, 0, -1)
     if page.photometric == WHITE_IS_ZERO:
         samples = tiff_page.inverted(samples, bits)
+    samples = samples.astype(dtype, copy=False)
     if page.photometric == CIE_LAB and channels == 3:
         samples = tiff_page.lab_flipped(samples)
-    frame = split(samples.astype(dtype, copy=False), channels, alpha)
-    frame.native = page
+    frame = split(samples, channels, alpha)
+    frame.native, frame.mask = page, page.is_mask
     return frame
 
 

@@ -19,6 +19,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)
 CIE_LAB, ICC_LAB = 8, 9
 _DESCRIPTION, _ORIENTATION, _XRES, _YRES, _UNIT, _XMP, _ICC = 270, 274, 282, 283, 296, 700, 34675
 _SUB_PAGES = 330
+MASK_OF_ANOTHER = 4  # bit of NewSubfileType
 _SOFTWARE, _DATE = 305, 306
 _INCH, _CENTIMETRE = 2, 3
 # Tags about how samples are stored: the writer sets its own.
@@ -80,6 +81,11 @@ class Page:
             tile=tile if all(side and side % 16 == 0 for side in tile) else None,
             planar=number(284, 1) == 2,
         )
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it says which pixels of another page are seen."""
+        return bool(self.sub_type & MASK_OF_ANOTHER)
 
     def carried(self) -> Iterable[Tag]:
         """Tags to be written again as they are."""

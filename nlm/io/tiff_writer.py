@@ -61,12 +61,18 @@ class TiffEncoder:
             samples = tiff_page.inverted(samples, 8 * samples.dtype.itemsize)
         if photometric == CIE_LAB:
             samples = tiff_page.lab_flipped(samples)
+        signed = photometric == CIE_LAB and page.tags.number(339, page.layout, 1) == 2
         extra = [0] * max(0, colours - _COLOURS.get(photometric, 1))
         if frame.alpha is not None:
             samples = np.concatenate([samples, frame.alpha[:, :, None]], axis=2)
             extra.append(_alpha_kind(page))
+        if signed:
+            samples = samples.view(f"i{samples.dtype.itemsize}")
         if samples.shape[2] == 1:
             samples = samples[:, :, 0]
+        bilevel = frame.mask and page.tags.number(258, page.layout, 1) == 1
+        if bilevel:
+            samples = samples > 127
         planar = page.planar and samples.ndim == 3
         if planar:
             samples = np.moveaxis(samples, -1, 0)
@@ -85,7 +91,7 @@ class TiffEncoder:
             datetime=None,
             resolution=resolution[:2] if resolution else None,
             resolutionunit=resolution[2] if resolution else None,
-            subfiletype=page.sub_type,
+            subfiletype=page.sub_type if bilevel else page.sub_type & ~tiff_page.MASK_OF_ANOTHER,
             metadata=None,
             maxworkers=1,
             extratags=[*_extra_tags(page), *((_STAND_IN[code], 4, 1, 0, False) for code in nested)],
@@ -134,7 +140,7 @@ def _alpha_kind(page: Page) -> int:
 
 
 def _predictor(page: Page, compression: int, dtype: np.dtype[Any]) -> int | None:
-    if compression not in _PREDICTABLE or page.predictor == 1:
+    if compression not in _PREDICTABLE or page.predictor == 1 or dtype.kind == "b":
         return None
     if dtype.kind == "f":
         return _FLOATING

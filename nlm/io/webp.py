@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from nlm.io.base import Frame, Info, Metadata, Options
+from nlm.io.behind import dropped_behind
 from nlm.io.exif import orientation, with_orientation
 from nlm.io.pil import to_pil
 from nlm.io.samples import split
@@ -26,6 +27,8 @@ def probe(file: BinaryIO) -> Info:
     coded = [data[16:20] for kind, data in chunks if kind == b"ANMF"] or list(kinds)
     width, height, alpha = _size(kinds)
     exif = kinds.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
+    file.seek(4)
+    end = 8 + struct.unpack("<I", file.read(4))[0]
     return Info(
         format="webp",
         width=width,
@@ -43,6 +46,7 @@ def probe(file: BinaryIO) -> Info:
             orientation=orientation(exif),
             loop=struct.unpack("<H", kinds[b"ANIM"][4:6])[0] if clip else None,
             lossless=b"VP8L" in coded and b"VP8 " not in coded and b"ALPH" not in coded,
+            dropped=dropped_behind(file, end),
             native=whole,
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,12 @@ from nlm.learned.config import ModelConfig
 from nlm.learned.monitor import Tell, now
 from nlm.learned.pytorch import NlNet
 from nlm.learned.train_config import TrainConfig
-from nlm.learned.weights import load, save
+from nlm.learned.weights import load, number_of, save
 
+SETTINGS = {"data", "val", "sigma_max", "warm_start"}
+"""Settings of a run that its model card tells."""
+MEMORY = {"Muon": {"mean"}, "AdamW": {"step", "exp_avg", "exp_avg_sq"}}
+"""What optimizers keep of every tensor."""
 CONTENT = {"net", "average", "optimizers", "step", "pixels", "seconds", "model", "train"}
 
 
@@ -60,7 +65,16 @@ class State:
             )
         self.net.load_state_dict(saved["net"])
         self.average.load_state_dict(saved["average"])
-        for optimizer, values in zip(self.optimizers, saved["optimizers"], strict=True):
+        memories = saved["optimizers"]
+        if len(memories) != len(self.optimizers) or not all(
+            _fits(optimizer, values["state"])
+            for optimizer, values in zip(self.optimizers, memories, strict=True)
+        ):
+            raise FileError(
+                f"{path}: is damaged, its 'optimizers' are not those of its network; give another "
+                "last.pt of nlm train, or begin from its weights with --warm-start"
+            )
+        for optimizer, values in zip(self.optimizers, memories, strict=True):
             optimizer.load_state_dict({**optimizer.state_dict(), "state": values["state"]})
         self.step, self.pixels = saved["step"], saved["pixels"]
         self.psnr = saved.get("psnr", {}) if self.config.val else {}
@@ -99,7 +113,59 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise FileError(f"{path}: describes no network that this nlm knows ({error})") from error
     except Exception as error:  # PyTorch's reader raises whatever it comes across
         raise FileError(f"{path}: is no checkpoint; give a last.pt of nlm train") from error
+    if problem := _problem(saved):
+        raise FileError(f"{path}: is damaged, {problem}; give another last.pt of nlm train")
     return saved
+
+
+def _problem(saved: dict[str, Any]) -> str:
+    """What no run would have saved, in words; empty for none."""
+    shapes = saved["model"].shapes()
+    for name in ("net", "average"):
+        if not _are_weights(saved[name], shapes):
+            return f"its {name!r} is not made of the weights of its network"
+    for name in ("step", "pixels", "seconds"):
+        if not _is_number(saved[name]):
+            return f"its {name!r} is no number of 0 or more"
+    psnr = saved.get("psnr", {})
+    if not isinstance(psnr, dict) or not all(isinstance(one, int | float) for one in psnr.values()):
+        return "its 'psnr' does not consist of numbers"
+    if not isinstance(saved["train"], dict) or SETTINGS - set(saved["train"]):
+        return "the settings of its run are missing"
+    memories = saved["optimizers"]
+    if not isinstance(memories, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("state"), dict) for one in memories
+    ):
+        return "its 'optimizers' have no memory"
+    return ""
+
+
+def _are_weights(tensors: object, shapes: dict[str, tuple[int, ...]]) -> bool:
+    if not isinstance(tensors, dict) or tensors.keys() != shapes.keys():
+        return False
+    return all(
+        isinstance(one, torch.Tensor) and one.is_floating_point() and one.shape == shapes[name]
+        for name, one in tensors.items()
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _fits(optimizer: torch.optim.Optimizer, memory: dict[Any, Any]) -> bool:
+    """Whether an optimizer can go on with what one of its kind has stored."""
+    tensors = [p for group in optimizer.param_groups for p in group["params"]]
+    wanted = MEMORY[type(optimizer).__name__]
+    return all(
+        isinstance(k, int)
+        and 0 <= k < len(tensors)
+        and isinstance(stored, dict)
+        and stored.keys() == wanted
+        and all(isinstance(one, torch.Tensor) for one in stored.values())
+        and all(stored[name].shape == tensors[k].shape for name in wanted - {"step"})
+        for k, stored in memory.items()
+    )
 
 
 def warm_start(state: State, path: Path, tell: Tell) -> None:
@@ -112,7 +178,8 @@ def warm_start(state: State, path: Path, tell: Tell) -> None:
     if path.suffix == ".npz":
         model, arrays, card = load(path)
         saved = {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
-        state.pixels, state.seconds = card.get("pixels", 0), 3600 * card.get("hours", 0.0)
+        state.pixels = int(number_of(path, card, "pixels"))
+        state.seconds = 3600 * number_of(path, card, "hours")
     else:
         checkpoint = read_checkpoint(path)
         model, saved = checkpoint["model"], checkpoint["average"]

@@ -26,6 +26,9 @@ from nlm.learned.monitor import Log, StopSignal, Tell
 from nlm.learned.pytorch import NlNet
 from nlm.learned.train_config import TrainConfig
 
+EXACT = 1e-16
+"""Mean squared error that counts as none: float32 holds no smaller one."""
+
 
 def train(config: TrainConfig, model: ModelConfig, tell: Tell) -> Result:
     """Train a network and export its weights.
@@ -146,7 +149,8 @@ def validate(
             noisy = clean + noise.reshape(clean.shape) * (sigma / 255)  # (Y, X, C)
             noisy = noisy.transpose(2, 0, 1).astype(np.float32)
             out = denoise(net, noisy, sigma / 255, device).transpose(1, 2, 0)
-            psnrs.append(-10 * math.log10(np.mean((np.clip(out, 0, 1) - clean) ** 2)))
+            error = float(np.mean((np.clip(out, 0, 1) - clean) ** 2))
+            psnrs.append(-10 * math.log10(max(error, EXACT)))
         mean[str(sigma)] = round(float(np.mean(psnrs)), 4)
     return mean
 

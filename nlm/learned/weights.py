@@ -6,6 +6,7 @@ import json
 import math
 import os
 import reprlib
+import stat
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,8 @@ Arrays = dict[str, NDArray[np.floating[Any]]]
 
 LARGEST = float(np.finfo(np.float16).max)
 """No network of use has greater numbers."""
+SLACK = 2**24
+"""Bytes that a file may unpack to beside its network's weights."""
 FINENESS = 256
 """Units, about, in the root mean square of a kernel that is stored."""
 
@@ -117,12 +120,26 @@ def save(
 def describe(path: str | os.PathLike[str]) -> str:
     """The model card of a file of weights in one line."""
     _, _, card = load(path)
-    levels, values = card["psnr"], [f"{value:.2f}" for value in card["psnr"].values()]
-    return (
-        f"{card['data']}, {card['pixels'] / 1e9:.2f}e9 pixels, sigma {card['sigma'][0]:g} to "
-        f"{card['sigma'][1]:g}, {'/'.join(values)} dB at {'/'.join(levels)} on "
-        f"{card['validation']}, {card['date'][:10]}, sha256 {card['sha256'][:12]}"
-    )
+    try:
+        levels, values = card["psnr"], [f"{value:.2f}" for value in card["psnr"].values()]
+        return (
+            f"{card['data']}, {card['pixels'] / 1e9:.2f}e9 pixels, sigma {card['sigma'][0]:g} to "
+            f"{card['sigma'][1]:g}, {'/'.join(values)} dB at {'/'.join(levels)} on "
+            f"{card['validation']}, {card['date'][:10]}, sha256 {card['sha256'][:12]}"
+        )
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return f"of a model card that does not tell all, sha256 {card['sha256'][:12]}"
+
+
+def number_of(path: str | os.PathLike[str], card: dict[str, Any], name: str) -> float:
+    """A number of a model card, 0 where it has none; FileError if it is something else."""
+    value = card.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise FileError(
+            f"{path}: its model card says {name} {reprlib.repr(value)}, a number of 0 or more is "
+            "wanted; get a fresh copy"
+        )
+    return value
 
 
 def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -138,6 +155,8 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
 def _read(path: str | os.PathLike[str], arrays: bool = True) -> tuple[dict[str, Any], Arrays]:
     """The card of a file that this nlm can read, and its arrays if they are wanted."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise FileError(f"{path}: is no regular file; give a file that `nlm train` made")
         with open(path, "rb") as file:
             if file.read(2) != b"PK":
                 raise ValueError("it is no .npz file")
@@ -145,26 +164,46 @@ def _read(path: str | os.PathLike[str], arrays: bool = True) -> tuple[dict[str, 
             archive = np.load(file, allow_pickle=False)
             if "meta" not in archive:
                 raise ValueError("no model card inside")
-            names = [name for name in archive.files if name != "meta"] if arrays else []
-            found = {name: _joined(archive[name]) for name in names}
+            members = {one.filename: one.file_size for one in archive.zip.infolist()}
+            if members["meta.npy"] > SLACK:
+                raise ValueError("its model card is too long")
             meta = json.loads(str(archive["meta"]))
             if not isinstance(meta, dict) or not isinstance(meta.get("card", {}), dict):
                 raise ValueError("its model card is none")
+            _check_version(path, meta)
+            names = [name for name in archive.files if name != "meta"] if arrays else []
+            if arrays:
+                _check_room(path, sum(members.values()), _config(path, meta))
+            found = {name: _joined(archive[name]) for name in names}
     except FileNotFoundError:
         raise FileError(f"{path}: does not exist; check the name and the folder") from None
+    except FileError:
+        raise
     except Exception as error:  # readers of zip, npy and JSON raise whatever they come across
         detail = " ".join(str(error).split()) or type(error).__name__
         raise FileError(
             f"{path}: holds no weights of nlnet or is damaged ({detail}); get a fresh copy, or "
             "make one with `nlm train`"
         ) from error
+    return meta, found
+
+
+def _check_version(path: str | os.PathLike[str], meta: dict[str, Any]) -> None:
     version = meta.get("format")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise FileError(
             f"{path}: has format {reprlib.repr(version)}, this nlm reads up to {FORMAT_VERSION}; "
             "update nlm"
         )
-    return meta, found
+
+
+def _check_room(path: str | os.PathLike[str], size: int, config: ModelConfig) -> None:
+    needed = sum(map(math.prod, config.shapes().values())) * 8 + SLACK
+    if size > needed:
+        raise FileError(
+            f"{path}: would unpack to {size / 1e6:.0f} MB, its network needs {needed / 1e6:.0f} at "
+            "most; get a fresh copy"
+        )
 
 
 def _config(path: str | os.PathLike[str], meta: dict[str, Any]) -> ModelConfig:

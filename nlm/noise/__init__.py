@@ -76,7 +76,8 @@ def estimate(pixels: NDArray[Any]) -> NoiseEstimate:
     Parameters
     ----------
     pixels : ndarray, shape (Y, X, C)
-        Finite pixels, float with full scale 1.0, or integers whose maximum is full scale.
+        Float with full scale 1.0, NaN where a pixel is not known, or integers whose maximum is
+        full scale.
 
     Returns
     -------

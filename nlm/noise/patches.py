@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.frames import to_float
+from nlm.frames import fill_invalid, to_float
+from nlm.limits import LARGEST_SAMPLE
 from nlm.noise.colour import OPPONENT
 
 __all__ = ["COARSE", "FINE", "FINEST", "MIDDLE", "PatchEnergies", "sample_patches"]
@@ -77,11 +78,13 @@ def sample_patches(picture: NDArray[Any]) -> PatchEnergies:
     Parameters
     ----------
     picture : ndarray, shape (Y, X, C), any integer or float dtype
+        NaN where a sample is not known.
 
     Returns
     -------
     PatchEnergies
-        Of a bounded number of patches, without those that are saturated through and through.
+        Of a bounded number of patches, without those that are saturated through and through, or
+        hold unknown samples if others do not.
     """
     rows, columns, channels = picture.shape
     side = (min(SIDE, rows), min(SIDE, columns))
@@ -91,6 +94,10 @@ def sample_patches(picture: NDArray[Any]) -> PatchEnergies:
     )
     stored = windows[::down, ::across].transpose(0, 1, 3, 4, 2)
     flat = to_float(stored.reshape(-1, side[0] * side[1] * channels))
+    known = (np.abs(flat) <= LARGEST_SAMPLE).all(1)
+    if not known.any():
+        return sample_patches(fill_invalid(to_float(picture))[0])
+    flat = flat if known.all() else flat[known]
     low, high = float(flat.min()), float(flat.max())
     at_end = (flat == low) | (flat == high)
     saturated = at_end.all(1)

@@ -51,6 +51,7 @@ def plan(
     Parameters
     ----------
     pixels : ndarray of float32, shape (Y, X, C)
+        NaN where a pixel is not known.
     sigma : float, optional
         Noise level, fraction of full scale; with a gain, of the part that does not grow.
     model : {"auto", "gaussian", "poisson-gaussian"}
@@ -65,7 +66,8 @@ def plan(
     check_model(model, sigma, gain)
     if gain is not None:
         offset = sigma or 0.0
-        mean = max(float(pixels.mean()), 0.0) if pixels.size else 0.0
+        known = pixels[np.isfinite(pixels)]
+        mean = max(float(known.mean()), 0.0) if known.size else 0.0
         return Plan((gain * mean + offset**2) ** 0.5, None, Anscombe(gain, offset))
     if sigma is not None:
         return Plan(sigma)
