@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import nlm
@@ -35,6 +35,8 @@ def blocks(*shape: int) -> np.ndarray:
     radius=st.integers(0, 2),
     aggregate=st.booleans(),
 )
+@example(shape=(2, 2, 8, 2), sigma=0.25, strength=1.0, half=2, radius=1, aggregate=True)
+@example(shape=(2, 2, 8, 2), sigma=0.25, strength=1.0, half=2, radius=1, aggregate=False)
 def test_equals_the_naive_twin(shape, sigma, strength, half, radius, aggregate):
     volume = noisy(blocks(*shape), sigma)
     options = {"patch": 2 * half + 1, "radius": radius, "aggregate": aggregate}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
-from nlm.backends.cpu import CUTOFF, SELF_FLOOR, power_of_two
+from nlm.backends.cpu import CUTOFF, SELF_FLOOR, power_of_two, rounded_span, value_range
 from nlm.backends.cpu_tiles import ForEach, aligned_areas, reflected
 from nlm.backends.slices import Indices, Neighbourhood, grid
 from nlm.backends.threads import for_each
@@ -38,13 +38,14 @@ class Weights:
     patch: tuple[int, int]
     radius: tuple[int, int]
 
-    def numbers(self, planes: int) -> tuple[float, ...]:
-        """What the kernel needs, for patches over so many planes."""
+    def numbers(self, planes: int, span: float) -> tuple[float, ...]:
+        """What the kernel needs, for patches over so many planes whose values have this range."""
         pixels = self.patch[0] * self.patch[1]
         size, h2 = pixels * planes, self.h**2
         cap = size * (2 * self.sigma**2 + CUTOFF * h2)
-        unit = power_of_two(cap * max(1, pixels / 255))
-        weight_unit = power_of_two(max(1, pixels / 255))
+        largest = min(cap, planes * rounded_span(span) ** 2)  # of a pixel's squared differences
+        crowd = max(1, pixels / 255)  # so that sums of integers stay below 2^31
+        unit, weight_unit = power_of_two(largest * crowd), power_of_two(crowd)
         scale = -unit / 2**23 / (size * h2) * math.log2(math.e)
         bias = 2 * self.sigma**2 / h2 * math.log2(math.e)
         return (scale, bias, unit, unit + cap, weight_unit, SELF_FLOOR)
@@ -146,7 +147,7 @@ def _visit(
     column_of = reflected(width, tile.cols, tile.margin[1])
     patches = np.empty(0, np.float32) if patches is None else np.ascontiguousarray(patches)
     run = kernel("cpu_nlm_volume", "average", group=GROUP, form=form)
-    numbers = weights.numbers(stack * channels)
+    numbers = weights.numbers(stack * channels, value_range(features, for_each))
     local = threading.local()
 
     def visit_tiles(corners: Indices) -> None:
