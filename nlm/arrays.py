@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm import backends, frames, registry
+from nlm.checks import number
 from nlm.errors import UsageError
 from nlm.inputs import (
     as_frame,
@@ -85,7 +86,7 @@ def denoise(
     space = image.ndim - (channel_axis is not None)
     volume = space == 3
     if sigma is not None:
-        check_sigma(sigma)
+        check_sigma(sigma, most=np.inf if image.dtype.kind == "f" else 1)
     check_model(noise_model, sigma, gain)
     chosen = registry.get(method)
     check_ability(chosen, volume, guide is not None)
@@ -174,16 +175,24 @@ def negligible(sigma: float, pixels: NDArray[np.float32]) -> bool:
     return bool(sigma <= SMALLEST_SIGMA * np.abs(pixels).max(initial=0))
 
 
-def check_sigma(sigma: Any) -> None:
+def check_sigma(sigma: Any, most: float = np.inf) -> None:
     """Refuse what cannot be a noise level or a map of it."""
-    try:
-        levels = np.asarray(sigma, np.float64)
-        good = bool(np.all((levels >= 0) & (levels < np.inf)))
-    except (TypeError, ValueError):
-        good = False
+    if np.ndim(sigma) == 0:
+        good = 0 <= number(sigma) < np.inf
+    else:
+        levels = np.asarray(sigma)
+        good = levels.dtype.kind in "iuf" and bool(np.all((levels >= 0) & (levels < np.inf)))
+        good = good and not np.ma.is_masked(sigma)
     if not good:
-        given = repr(sigma) if np.ndim(sigma) == 0 else "with a negative or infinite level"
+        masked = ", or masked ones" if np.ma.is_masked(sigma) else ""
+        wrong = f"with a negative or infinite level{masked}"
+        given = repr(sigma) if np.ndim(sigma) == 0 else wrong
         raise UsageError(
             f"sigma {given} is not allowed; give the noise level, 0 or more, as a fraction of "
             "full scale (25/255 for 25 grey levels of 8 bits), or leave it out to have it estimated"
+        )
+    if np.size(sigma) and np.max(sigma) > most:
+        raise UsageError(
+            f"sigma {np.max(sigma):g} is more than the full scale of integers; give a fraction of "
+            "it, 25/255 for 25 grey levels of 8 bits"
         )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm import frames, registry
+from nlm.checks import colour_axis
 from nlm.errors import UsageError
 from nlm.noise import plan
 from nlm.registry import Filter, Guide
@@ -18,7 +19,8 @@ def as_frame_shape(image: NDArray[Any], channel_axis: int | None) -> tuple[int, 
     """The shape of `image` with its colours last."""
     if channel_axis is None:
         return image.shape
-    return np.moveaxis(image, channel_axis, -1).shape
+    axis = colour_axis(channel_axis, image.ndim)
+    return (*image.shape[:axis], *image.shape[axis + 1 :], image.shape[axis])
 
 
 def as_frame(image: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
@@ -30,11 +32,7 @@ def as_frame(image: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
         If it has another number of axes.
     """
     if channel_axis is not None:
-        if not -image.ndim <= channel_axis < image.ndim:
-            raise UsageError(
-                f"channel_axis {channel_axis} does not exist in an array of {image.ndim} axes"
-            )
-        image = np.moveaxis(image, channel_axis, -1)
+        image = np.moveaxis(image, colour_axis(channel_axis, image.ndim), -1)
     else:
         image = image[..., None]
     space = image.ndim - 1

@@ -5,14 +5,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nlm.checks import colour_axis
 from nlm.errors import UsageError
 from nlm.frames import full_scale
 
 
 def _pair(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[Any], NDArray[Any], float]:
     a, b = np.asarray(a), np.asarray(b)
-    if a.shape != b.shape:
-        raise UsageError(f"pictures of shapes {a.shape} and {b.shape} cannot be compared")
+    if a.shape != b.shape or a.size == 0:
+        raise UsageError(
+            f"pictures of shapes {a.shape} and {b.shape} cannot be compared; give two of the same "
+            "shape, with pixels in them"
+        )
     scales = {full_scale(a.dtype), full_scale(b.dtype)}
     if len(scales) > 1:
         raise UsageError(
@@ -60,16 +64,15 @@ def ssim(a: ArrayLike, b: ArrayLike, channel_axis: int | None = None) -> float:
     from skimage.metrics import structural_similarity
 
     x, y, scale = _pair(a, b)
-    spatial = [
-        n for k, n in enumerate(x.shape) if channel_axis is None or k != channel_axis % x.ndim
-    ]
-    if min(spatial) < 11:
+    axis = None if channel_axis is None else colour_axis(channel_axis, x.ndim)
+    spatial = [size for k, size in enumerate(x.shape) if k != axis]
+    if min(spatial, default=0) < 11:
         raise UsageError(f"SSIM needs pictures of at least 11 pixels a side, this one is {x.shape}")
     value = structural_similarity(  # type: ignore[no-untyped-call]
         x,
         y,
         data_range=scale,
-        channel_axis=channel_axis,
+        channel_axis=axis,
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,

@@ -3,10 +3,12 @@
 The command line draws its options from these fields, so each carries a help text and its range.
 """
 
+import os
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from typing import Any, Self, get_args
 
+from nlm.checks import number, plain
 from nlm.errors import UsageError
 
 Halo = tuple[int, int, int]
@@ -47,7 +49,7 @@ class Params:
 
     def __post_init__(self) -> None:
         for spec in fields(self):
-            _check(spec.name, getattr(self, spec.name), spec)
+            object.__setattr__(self, spec.name, _checked(spec, getattr(self, spec.name)))
 
     @property
     def halo(self) -> Halo | None:
@@ -80,33 +82,32 @@ def kind(spec: Field[Any]) -> type:
     return found
 
 
-def _check(name: str, value: Any, spec: Field[Any]) -> None:
-    about = spec.metadata
+def _checked(spec: Field[Any], given: Any) -> Any:
+    """A value as its field's own type."""
+    value, its = plain(given), kind(spec)
     if value is None and type(None) in get_args(spec.type):
-        return
-    if kind(spec) is bool:
+        return None
+    if its is bool:
         good = isinstance(value, bool)
-    elif kind(spec) is str:
+    elif its is str:
+        value = os.fspath(value) if isinstance(value, os.PathLike) else value
         good = isinstance(value, str) and value != ""
     else:
-        good = not isinstance(value, bool) and _in_range(value, spec)
+        good = _in_range(number(value), spec)
     if not good:
-        words = name.replace("_", " ")
-        raise UsageError(f"{words} {value!r} is not allowed; give {_allowed(about, kind(spec))}")
+        words = spec.name.replace("_", " ")
+        raise UsageError(f"{words} {given!r} is not allowed; give {_allowed(spec.metadata, its)}")
+    return its(value)
 
 
-def _in_range(value: Any, spec: Field[Any]) -> bool:
+def _in_range(value: float, spec: Field[Any]) -> bool:
     low, high = spec.metadata["low"], spec.metadata["high"]
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return False
     return (
-        abs(number) < float("inf")
-        and (kind(spec) is float or number == int(number))
-        and (low is None or number >= low)
-        and (high is None or number <= high)
-        and (not spec.metadata["odd"] or number % 2 == 1)
+        abs(value) < float("inf")
+        and (kind(spec) is float or value == int(value))
+        and (low is None or value >= low)
+        and (high is None or value <= high)
+        and (not spec.metadata["odd"] or value % 2 == 1)
     )
 
 

@@ -171,8 +171,8 @@ def get(name: str) -> Filter:
         If there is none, the nearest name is suggested; or if it is not installed.
     """
     filters = _filters()
-    if name not in filters:
-        near = difflib.get_close_matches(name, filters, n=1)
+    if not isinstance(name, str) or name not in filters:
+        near = difflib.get_close_matches(str(name), filters, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(f"unknown method {name!r}; {hint}available: {', '.join(methods())}")
     if not filters[name].installed:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nlm.checks import colour_axis
 from nlm.compat.by_offset import by_offset
 from nlm.compat.mapping import noise_and_strength
 from nlm.errors import UsageError
@@ -74,6 +75,8 @@ def denoise_nl_means(
     J. Froment, IPOL 2014, doi:10.5201/ipol.2014.120
     """
     image = np.asarray(image)
+    if channel_axis is not None:
+        channel_axis = colour_axis(channel_axis, image.ndim)
     pixels = image[..., None] if channel_axis is None else np.moveaxis(image, channel_axis, -1)
     _check(pixels.ndim - 1, channel_axis is not None, fast_mode, h)
     pixels = np.ascontiguousarray(_as_float(pixels, preserve_range))

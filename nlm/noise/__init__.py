@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nlm.checks import colour_axis
 from nlm.noise.anscombe import Anscombe
 from nlm.noise.colour import OPPONENT, from_opponent, to_opponent
 from nlm.noise.correlated import Floors, correlated_levels, energy_floors
@@ -120,7 +121,10 @@ def estimate_sigma(image: NDArray[Any], channel_axis: int | None = None) -> floa
     M. Colom, A. Buades, IPOL 2013, doi:10.5201/ipol.2013.45
     """
     array = np.asarray(image)
-    array = array[..., None] if channel_axis is None else np.moveaxis(array, channel_axis, -1)
+    if channel_axis is None:
+        array = array[..., None]
+    else:
+        array = np.moveaxis(array, colour_axis(channel_axis, array.ndim), -1)
     if array.size == 0:
         return 0.0
     while array.ndim < 3:

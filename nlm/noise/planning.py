@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nlm.checks import number
 from nlm.errors import UsageError
 from nlm.noise.anscombe import Anscombe
 
@@ -93,7 +94,7 @@ def check_model(model: str, sigma: Any, gain: Any) -> None:
             "a sigma map already tells how the noise grows; leave out gain and noise model"
         )
     if gain is not None:
-        if not 0 < gain < float("inf"):
+        if not 0 < number(gain) < float("inf"):
             raise UsageError(f"gain {gain!r} is not allowed; give a number above 0")
         if model == "gaussian":
             raise UsageError("Gaussian noise has no gain; leave it out or choose poisson-gaussian")
