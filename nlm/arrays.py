@@ -98,7 +98,8 @@ def denoise(
     pixels = finite(stored)
     if sigma is None or np.ndim(sigma) == 0:
         level = None if sigma is None else float(sigma)
-        known = pixels if level is not None else frames.only_known(frames.to_float(stored))
+        exact = level is not None or stored.dtype.kind != "f"
+        known = pixels if exact else frames.known(stored)
         noise = plan(as_picture(known), level, noise_model, gain)
     else:
         noise = Plan.of_map(sigma_map_of(sigma, stored.shape[:-1]))

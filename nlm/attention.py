@@ -1,19 +1,20 @@
 """The generic non-local operation: what classical non-local means and its learned kin share."""
 
-import operator
 from collections.abc import Iterable, Sequence
-from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nlm import backends
+from nlm.checks import number, plain, whole_number
 from nlm.errors import UsageError
 
 __all__ = ["non_local"]
 
 PAIRWISE = ("gaussian", "embedded_gaussian", "dot_product", "concatenation", "distance")
+
+LARGEST = float(np.finfo(np.float32).max)
 
 Array = NDArray[np.float32]
 Window = int | Sequence[int | None] | None
@@ -134,6 +135,11 @@ def respond(
         cell=cell_of(subsample, positions),
         for_each=place.for_each,
     )
+    if not np.isfinite(y).all():
+        raise UsageError(
+            "the products of queries and keys are too large for single precision; give smaller "
+            "numbers, or a smaller scale"
+        )
     return np.asarray(y.reshape(*positions, -1))
 
 
@@ -208,20 +214,19 @@ def check_w_f(given: ArrayLike | None, pairwise: str, depth: int) -> Array | Non
 
 def check_scale(scale: float | None) -> float:
     """The factor of the scores; None = 1."""
-    try:
-        number = 1.0 if scale is None else float(scale)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not isfinite(number):
+    factor = 1.0 if scale is None else number(scale)
+    if not abs(factor) <= LARGEST:
         raise UsageError(f"scale {scale!r} is not allowed; give a finite number, or None for 1")
-    return number
+    return factor
 
 
 def check_window(window: Window, axes: int) -> list[int | None] | None:
     """One radius for each axis of positions (None = to the end); None = no window."""
     if window is None:
         return None
-    given: list[Any] = list(window) if isinstance(window, Iterable) else [window] * axes
+    window = plain(window)
+    several = isinstance(window, Iterable) and not isinstance(window, str | bytes)
+    given: list[Any] = list(window) if several else [window] * axes  # type: ignore[arg-type]
     if len(given) != axes:
         raise UsageError(
             f"window {window!r} is for {len(given)} axes and there are {axes} axes of positions; "
@@ -252,14 +257,3 @@ def cell_of(subsample: int, positions: tuple[int, ...]) -> tuple[int, int, int]:
             f"no cell would be whole; give {min(space)} or less"
         )
     return 1, side if len(space) == 2 else 1, side
-
-
-def whole_number(name: str, given: Any, least: int) -> int:
-    """An integer that is `least` or more."""
-    try:
-        number = operator.index(given)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(given, bool):
-        raise UsageError(f"{name} {given!r} is not allowed; give whole numbers, {least} or more")
-    return number

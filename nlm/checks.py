@@ -22,6 +22,20 @@ def number(given: Any) -> float:
         return float("nan")
 
 
+def whole_number(name: str, given: Any, least: int) -> int:
+    """An integer that is `least` or more.
+
+    Raises
+    ------
+    UsageError
+        If it is another number, or none.
+    """
+    found = number(given)
+    if not least <= found < float("inf") or found != int(found):
+        raise UsageError(f"{name} {given!r} is not allowed; give whole numbers, {least} or more")
+    return int(plain(given))
+
+
 def colour_axis(channel_axis: Any, axes: int) -> int:
     """The axis of colour in an array of so many, counted from 0.
 

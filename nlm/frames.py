@@ -23,7 +23,7 @@ __all__ = [
     "fill_invalid",
     "fill_transparent",
     "full_scale",
-    "only_known",
+    "known",
     "to_float",
     "to_stored",
 ]
@@ -211,24 +211,27 @@ def fill_transparent(picture: Float32, alpha: Stored | None) -> Float32:
     return fill_holes(picture, (alpha == 0)[:, :, None])
 
 
-def only_known(picture: Float32, alpha: Stored | None = None) -> Float32:
-    """A picture for whoever judges its noise: NaN where what it holds is none of its samples.
+def known(stored: Stored, info: Info | None = None, alpha: Stored | None = None) -> Float32:
+    """Stored samples for whoever judges their noise: NaN where they tell nothing.
 
     Parameters
     ----------
-    picture : ndarray of float32, shape (Y, X, C)
-        Not changed.
+    stored : ndarray, shape (Y, X, C)
+    info : Info, optional
+        As for :func:`to_float`.
     alpha : ndarray, shape (Y, X), optional
         Zero means fully transparent.
 
     Returns
     -------
     ndarray of float32, shape (Y, X, C)
-        `picture` itself if all of it is known.
     """
-    unknown = ~(np.abs(picture) <= np.float32(LARGEST_SAMPLE))
+    picture = to_float(stored, info)
+    unknown = np.zeros((1, 1, 1), bool)
+    if stored.dtype.kind == "f":
+        unknown = ~(np.abs(picture) <= np.float32(LARGEST_SAMPLE))
     if alpha is not None and alpha.any():
-        unknown |= (alpha == 0)[:, :, None]
+        unknown = unknown | (alpha == 0)[:, :, None]
     return np.where(unknown, np.float32(np.nan), picture) if unknown.any() else picture
 
 

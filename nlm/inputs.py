@@ -37,7 +37,10 @@ def as_frame(image: NDArray[Any], channel_axis: int | None) -> NDArray[Any]:
         image = image[..., None]
     space = image.ndim - 1
     if space not in (1, 2, 3):
-        raise UsageError(f"an array with {space} axes of space is not allowed: 1, 2 or 3")
+        raise UsageError(
+            f"an array of shape {image.shape[:-1] if channel_axis is None else image.shape} has "
+            f"{space} axes of space; give 1, 2 or 3, and channel_axis for that of colour"
+        )
     return image[None] if space == 1 else image
 
 

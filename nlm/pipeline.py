@@ -84,7 +84,8 @@ def denoise_file(
     ----------
     src, dst : path or binary stream
         The output appears whole or not at all; ``frame_%04d.png`` is an image sequence.
-    settings : Settings, optional
+    settings : nlm.settings.Settings, optional
+        ``Settings(sigma=25 / 255, method="nlnet")`` say.
     force : bool
         Overwrite an existing output.
     dry_run : bool
@@ -106,7 +107,8 @@ def denoise_file(
     UsageError
         If the settings are not allowed.
     """
-    settings = settings or Settings()
+    settings = Settings() if settings is None else settings
+    check_call(src, dst, settings)
     began = time.perf_counter()
     chosen = registry.get(settings.method)
     volume = settings.stack == "volume"
@@ -156,6 +158,17 @@ def denoise_file(
     result.status = "failed" if result.error else "ok"
     result.seconds = time.perf_counter() - began
     return result
+
+
+def check_call(src: Any, dst: Any, settings: Any) -> None:
+    """Refuse what is no file and what are no settings."""
+    for name, place, verb in (("src", src, "read"), ("dst", dst, "write")):
+        if not isinstance(place, str | os.PathLike) and not hasattr(place, verb):
+            raise UsageError(f"{name} {place!r} is not allowed; give a path or a binary stream")
+    if not isinstance(settings, Settings):
+        raise UsageError(
+            f"settings {settings!r} are not allowed; give nlm.settings.Settings(sigma=25 / 255) say"
+        )
 
 
 @dataclass

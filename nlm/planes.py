@@ -22,7 +22,7 @@ def visible_pixels(plane: NDArray[Any], frame: Frame, info: Info) -> NDArray[np.
 
 def known_pixels(plane: NDArray[Any], frame: Frame, info: Info) -> NDArray[np.float32]:
     """The same with NaN where nothing is known or seen: for judging the noise."""
-    return frames.only_known(frames.to_float(plane, info), _alpha_over(plane, frame.alpha))
+    return frames.known(plane, info, _alpha_over(plane, frame.alpha))
 
 
 def restored(frame: Frame, filtered: tuple[NDArray[np.float32], ...], info: Info) -> Frame:

@@ -1,10 +1,13 @@
 """What a person asks for, in one value that can be compared, stored and sent to a worker."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from nlm import registry
+from nlm.checks import number, whole_number
+from nlm.errors import UsageError
 from nlm.io.base import Options
 from nlm.io.span import Span
 from nlm.limits import MAX_PIXELS
@@ -12,6 +15,7 @@ from nlm.params import kind
 
 COMPANIONS = ("guide", "sigma_map")
 """Settings that name a file beside the picture."""
+STACKS = ("pages", "clip", "volume")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,12 @@ class Settings:
         What several pages of a TIFF are: pictures of their own, frames, or slices of a volume.
     span : Span or None
         The frames of a clip that are wanted.
+
+    Raises
+    ------
+    UsageError
+        If one of the numbers, `stack` or the names of files are not allowed; the rest is checked
+        with the file.
     """
 
     method: str = registry.DEFAULT
@@ -65,6 +75,32 @@ class Settings:
     max_pixels: int = MAX_PIXELS
     stack: str = "pages"
     span: Span | None = None
+
+    def __post_init__(self) -> None:
+        if self.sigma is not None and not 0 <= number(self.sigma) < float("inf"):
+            given = "of several levels" if getattr(self.sigma, "ndim", 0) else repr(self.sigma)
+            raise UsageError(
+                f"sigma {given} is not allowed; give one number, 0 or more, as a fraction of full "
+                "scale, or a picture of it as sigma_map, or leave it out to have it estimated"
+            )
+        for name in ("threads", "tile", "max_pixels"):
+            if getattr(self, name) is not None:
+                self._set(name, whole_number(name, getattr(self, name), 1))
+        if self.stack not in STACKS:
+            raise UsageError(f"unknown stack {self.stack!r}; available: {', '.join(STACKS)}")
+        if not isinstance(self.parameters, Mapping):
+            raise UsageError(
+                f"parameters {self.parameters!r} are not allowed; give a dictionary, "
+                '{"strength": 0.5} say'
+            )
+        for name in COMPANIONS:
+            path = getattr(self, name)
+            if not isinstance(path, str | os.PathLike | None):
+                raise UsageError(f"{name} is no name of a file; give one, or leave it out")
+            self._set(name, path and os.fspath(path))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
     def files(self) -> dict[str, str]:
         """All files that a result depends on besides its source, by what names them: the

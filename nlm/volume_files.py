@@ -49,7 +49,7 @@ def denoise_volume(
         raise FileError(f"{reader.name}: its pages differ in size; use: --stack pages")
     stored = np.stack([one.planes[0] for one in slices])  # (Z, Y, X, C)
     pixels = finite(stored, info)
-    noise = _noise(frames.only_known(frames.to_float(stored, info)), settings, known)
+    noise = _noise(frames.known(stored, info), settings, known)
     filtered = arrays.apply(chosen, params, pixels, noise, place, settings.tile, volume=True)
     for one, denoised in zip(slices, filtered, strict=True):
         plane = frames.to_stored(denoised, one.planes[0], info, one.alpha)

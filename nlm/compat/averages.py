@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nlm.checks import whole_number
 from nlm.compat.by_offset import by_offset
 from nlm.compat.mapping import noise_and_strength
 from nlm.errors import UsageError
@@ -16,8 +17,10 @@ class Sizes:
     """Sides of patch and window as cv2 says them."""
 
     def __init__(self, template: int, search: int, strict: bool = False) -> None:
+        template = whole_number("templateWindowSize", template, 1)
+        search = whole_number("searchWindowSize", search, 1)
         for size in (template, search):
-            if size < 1 or (strict and size % 2 == 0):
+            if strict and size % 2 == 0:
                 raise UsageError(f"a window size of {size} is not allowed; give odd numbers")
         self.patch = 2 * (template // 2) + 1
         self.radius = search // 2

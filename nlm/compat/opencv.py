@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nlm.checks import number, whole_number
 from nlm.compat.averages import NORM_L1, NORM_L2, Sizes, average
 from nlm.compat.lab import bgr_of_lab, lab_of_bgr
 from nlm.errors import UsageError
@@ -51,7 +52,7 @@ def fastNlMeansDenoising(
     dst : ndarray, optional
         Takes the result. A list here is h, as in cv2's second form (src, h, dst, ...).
     h : float or sequence of float
-        Strength in levels of the samples; one, or one for each channel.
+        Strength in levels of the samples; one, or one for each channel. 0 or less changes nothing.
     templateWindowSize, searchWindowSize : int
         Sides of patch and search window, pixels; even ones are raised by one.
     normType : {NORM_L2, NORM_L1}
@@ -60,7 +61,7 @@ def fastNlMeansDenoising(
     Returns
     -------
     ndarray
-        Shape and dtype of `src`; `dst` where it was given.
+        Shape and dtype of `src`; `dst` where it was given and has both.
 
     Raises
     ------
@@ -95,14 +96,14 @@ def fastNlMeansDenoisingColored(
     dst : ndarray, optional
         Takes the result.
     h, hColor : float
-        In 8-bit levels of CIELAB.
+        In 8-bit levels of CIELAB; 0 or less leaves lightness or colour as it is.
     templateWindowSize, searchWindowSize : int
         As in `fastNlMeansDenoising`.
 
     Returns
     -------
     ndarray
-        Shape and dtype of `src`; `dst` where it was given.
+        Shape and dtype of `src`; `dst` where it was given and has both.
     """
     sizes = Sizes(templateWindowSize, searchWindowSize)
     return _coloured([src], 0, dst, h, hColor, sizes)
@@ -134,7 +135,7 @@ def fastNlMeansDenoisingMulti(
     Returns
     -------
     ndarray
-        Shape and dtype of a frame; `dst` where it was given.
+        Shape and dtype of a frame; `dst` where it was given and has both.
     """
     dst, h = _overload(dst, h)
     sizes = Sizes(templateWindowSize, searchWindowSize, strict=True)
@@ -167,7 +168,7 @@ def fastNlMeansDenoisingColoredMulti(
     Returns
     -------
     ndarray
-        Shape and dtype of a frame; `dst` where it was given.
+        Shape and dtype of a frame; `dst` where it was given and has both.
     """
     sizes = Sizes(templateWindowSize, searchWindowSize, strict=True)
     frames = _window(srcImgs, imgToDenoiseIndex, temporalWindowSize)
@@ -183,16 +184,28 @@ def _coloured(
     sizes: Sizes,
 ) -> Image:
     """Lightness and colours of a BGR frame, each by itself."""
+    frames = [np.asarray(frame) for frame in frames]
     source = frames[index]
     for frame in frames:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4):
+        if (
+            not frame.size
+            or frame.dtype != np.uint8
+            or frame.ndim != 3
+            or frame.shape[2] not in (3, 4)
+        ):
             raise UsageError(
                 f"a picture of {frame.dtype} and shape {frame.shape} is not allowed; "
                 "give uint8 (Y, X, 3) or (Y, X, 4)"
             )
     lab = [lab_of_bgr(frame[..., :3] / 255).astype(np.float32) for frame in frames]
     parts = [
-        average([np.ascontiguousarray(one[..., part]) for one in lab], index, [s], sizes, NORM_L2)
+        average(
+            [np.ascontiguousarray(one[..., part]) for one in lab],
+            index,
+            [_strength(s)],
+            sizes,
+            NORM_L2,
+        )
         for part, s in ((slice(0, 1), h), (slice(1, 3), h_colour))
     ]
     bgr = 255 * bgr_of_lab(np.concatenate(parts, axis=2).astype(np.float64))
@@ -203,19 +216,31 @@ def _coloured(
 
 def _overload(dst: Any, h: Any) -> tuple[Image | None, Any]:
     """cv2's second form has h before dst."""
+    known = isinstance(dst, list | tuple | np.ndarray | None)
+    if not known:
+        raise UsageError(f"dst {dst!r} is not allowed; give an array or None, and h after it")
     is_h = isinstance(dst, list | tuple) or (isinstance(dst, np.ndarray) and dst.ndim == 1)
     return (h if isinstance(h, np.ndarray) else None, dst) if is_h else (dst, h)
 
 
 def _strengths(h: Any, channels: int) -> list[float]:
-    found = [float(one) for one in np.atleast_1d(np.asarray(3 if h is None else h))]
+    found = [_strength(one) for one in np.atleast_1d(np.asarray(3 if h is None else h))]
     if len(found) not in (1, channels):
         raise UsageError(f"{len(found)} strengths for {channels} channels; give 1 or {channels}")
     return found
 
 
+def _strength(h: Any) -> float:
+    found = number(h)
+    if not abs(found) < np.inf:
+        raise UsageError(f"a strength of {h!r} is not allowed; give a number")
+    return found
+
+
 def _checked(src: Image) -> Image:
     src = np.asarray(src)
+    if src.size == 0:
+        raise UsageError(f"a picture of shape {src.shape} is empty; give one with pixels")
     channels = src.shape[2] if src.ndim == 3 else 1
     if src.dtype not in (np.uint8, np.uint16) or src.ndim not in (2, 3) or not 1 <= channels <= 4:
         raise UsageError(
@@ -226,7 +251,9 @@ def _checked(src: Image) -> Image:
 
 
 def _window(frames: Sequence[Image], index: int, count: int) -> list[Image]:
-    if count < 1 or count % 2 == 0:
+    frames, index = list(frames), whole_number("imgToDenoiseIndex", index, 0)
+    count = whole_number("temporalWindowSize", count, 1)
+    if count % 2 == 0:
         raise UsageError(f"a temporalWindowSize of {count} is not allowed; give an odd number")
     half = count // 2
     if not half <= index < len(frames) - half:
@@ -243,7 +270,7 @@ def _window(frames: Sequence[Image], index: int, count: int) -> list[Image]:
 def _stored(result: Image, source: Image, dst: Image | None) -> Image:
     top = np.iinfo(source.dtype).max
     stored = np.clip(np.rint(result), 0, top).astype(source.dtype).reshape(source.shape)
-    if dst is None:
+    if dst is None or (dst.shape, dst.dtype) != (stored.shape, stored.dtype):
         return stored
     dst[...] = stored
     return dst

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.checks import colour_axis
+from nlm.checks import colour_axis, number, whole_number
 from nlm.compat.by_offset import by_offset
 from nlm.compat.mapping import noise_and_strength
 from nlm.errors import UsageError
@@ -67,7 +67,7 @@ def denoise_nl_means(
     NotImplementedError
         For other numbers of axes, as in scikit-image.
     UsageError
-        If h is not above 0.
+        If h is not above 0, or another value is not allowed.
 
     References
     ----------
@@ -80,9 +80,15 @@ def denoise_nl_means(
     pixels = image[..., None] if channel_axis is None else np.moveaxis(image, channel_axis, -1)
     _check(pixels.ndim - 1, channel_axis is not None, fast_mode, h)
     pixels = np.ascontiguousarray(_as_float(pixels, preserve_range))
-    patch = 2 * (patch_size // 2) + 1
+    patch = 2 * (whole_number("patch_size", patch_size, 1) // 2) + 1
+    radius = whole_number("patch_distance", patch_distance, 0)
+    level = number(sigma)
+    if not 0 <= level < np.inf:
+        raise UsageError(f"sigma {sigma!r} is not allowed; give a number of at least 0")
+    if pixels.size == 0:
+        return pixels.reshape(image.shape)
     average = _fast if fast_mode else _slow
-    result = average(pixels, patch, patch_distance, h, sigma)
+    result = average(pixels, patch, radius, number(h), level)
     return result[..., 0] if channel_axis is None else np.moveaxis(result, -1, channel_axis)
 
 
@@ -94,7 +100,7 @@ def _check(axes: int, multichannel: bool, fast_mode: bool, h: float) -> None:
         )
     if not fast_mode and (axes == 4 or (axes == 3 and multichannel)):
         raise NotImplementedError("Multichannel 3D and 4D require fast_mode to be True.")
-    if not h > 0:
+    if not 0 < number(h) < np.inf:
         raise UsageError(f"h {h!r} is not allowed; give a number above 0")
 
 
@@ -140,9 +146,11 @@ def _as_float(image: NDArray[Any], preserve_range: bool) -> NDArray[Any]:
     """As scikit-image converts: half to single precision, integers to double, full scale 1."""
     if image.dtype.kind == "f":
         return image.astype(np.float32 if image.dtype.itemsize <= 4 else np.float64)
+    if image.dtype.kind not in "iub":
+        raise UsageError(
+            f"an image of dtype {image.dtype} is not allowed; give integers, floats or bool"
+        )
     pixels = image.astype(np.float64)
     if preserve_range or image.dtype.kind == "b":
         return pixels
-    if image.dtype.kind not in "iu":
-        raise UsageError(f"an image of dtype {image.dtype} is not allowed; give numbers")
     return np.maximum(pixels / np.iinfo(image.dtype).max, -1)

@@ -20,8 +20,8 @@ from nlm.attention import (
     check_window,
     project,
     respond,
-    whole_number,
 )
+from nlm.checks import whole_number
 from nlm.errors import FileError, UsageError
 
 __all__ = ["NonLocalBlock"]
@@ -88,7 +88,7 @@ class NonLocalBlock:
         self.window = check_window(window, self.ndim)
         self.subsample = whole_number("subsample", subsample, 1)
         self.scale = check_scale(scale)
-        self.weights = self._initial_weights(np.random.default_rng(0 if rng is None else rng))
+        self.weights = self._initial_weights(_generator(rng))
 
     def __call__(self, x: ArrayLike, backend: str = "auto") -> Array:
         """Apply the block.
@@ -107,8 +107,9 @@ class NonLocalBlock:
         Raises
         ------
         UsageError
-            If `x` does not fit the block.
+            If `x`, or weights that were replaced, do not fit the block.
         """
+        self._check_weights()
         x = as_positions(x)
         if x.ndim != self.ndim + 1 or x.shape[-1] != self.channels:
             raise UsageError(
@@ -173,6 +174,32 @@ class NonLocalBlock:
         names = ("channels", "ndim", "pairwise", "inner", "window", "subsample", "scale")
         return {"format": FORMAT_VERSION, **{name: getattr(self, name) for name in names}}
 
+    def __repr__(self) -> str:
+        own = ((name, value) for name, value in self.settings.items() if name != "format")
+        return f"NonLocalBlock({', '.join(f'{name}={value!r}' for name, value in own)})"
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all weights."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name in ("g",) if self.pairwise == "gaussian" else ("theta", "phi", "g"):
+            shapes |= {name: (self.channels, self.inner), f"{name}_bias": (self.inner,)}
+        if self.pairwise == "concatenation":
+            shapes["w_f"] = (2 * self.inner,)
+        return shapes | {"w_z": (self.inner, self.channels), "w_z_bias": (self.channels,)}
+
+    def _check_weights(self) -> None:
+        shapes = self._shapes()
+        if set(self.weights) != set(shapes):
+            raise UsageError(
+                f"the block has weights {', '.join(self.weights)}; give {', '.join(shapes)}"
+            )
+        for name, shape in shapes.items():
+            if np.shape(self.weights[name]) != shape:
+                raise UsageError(
+                    f"weights {name} of shape {np.shape(self.weights[name])} do not fit the block; "
+                    f"give {shape}"
+                )
+
     def _initial_weights(self, rng: np.random.Generator) -> dict[str, Array]:
         """Normal numbers that keep the variance of what they are applied to; `w_z` is zero."""
         layers = ("g",) if self.pairwise == "gaussian" else ("theta", "phi", "g")
@@ -193,6 +220,16 @@ class NonLocalBlock:
         if name not in self.weights:
             return x
         return np.asarray(project(x, name, self.weights[name]) + self.weights[f"{name}_bias"])
+
+
+def _generator(rng: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(0 if rng is None else rng)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"rng {rng!r} is not allowed; give a numpy.random.Generator, a seed of 0 or more, or "
+            "None for seed 0"
+        ) from None
 
 
 def read_arrays(path: str | Path) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def plan(
     """
     check_model(model, sigma, gain)
     if gain is not None:
-        offset = sigma or 0.0
+        gain, offset = number(gain), sigma or 0.0
         known = pixels[np.isfinite(pixels)]
         mean = max(float(known.mean()), 0.0) if known.size else 0.0
         return Plan((gain * mean + offset**2) ** 0.5, None, Anscombe(gain, offset))
