@@ -1,5 +1,6 @@
 """Denoising of arrays: what every face of nlm ends up calling."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,11 @@ from nlm.noise.levels import by_levels
 from nlm.params import Params
 from nlm.registry import Filter, Guide
 from nlm.tiling import as_memory_allows, by_tiles
+
+LOOKED_AT, NEARLY_ALL = 2**14, 0.95
+"""Values that are looked at, and the share of them that decides: a few may be bright lights."""
+USUAL = 2.0
+"""Values up to this are taken as they are."""
 
 
 def denoise(
@@ -147,14 +153,17 @@ def apply(
         return chosen.apply(values, sigma, params, place)
 
     work = even.forward(pixels) if even else pixels
+    scale = magnitude(work) if chosen.bounded else 1.0
+    if scale != 1:
+        work = work / np.float32(scale)
     if guide is not None:  # it goes through the same tiles
         work = np.concatenate([work, guide.frames], axis=3)
-    level = even.sigma if even else noise.sigma
+    level = (even.sigma if even else noise.sigma) / scale
 
     def by_tiles_on(place: backends.Backend, side: int | None) -> NDArray[np.float32]:
         run = partial(denoised, place)
         if noise.sigma_map is not None:
-            sigma_map = noise.sigma_map.reshape(-1, *pixels.shape[1:3])
+            sigma_map = noise.sigma_map.reshape(-1, *pixels.shape[1:3]) / np.float32(scale)
             return by_levels(run, work, sigma_map, halo, side, chosen.align)
         return by_tiles(lambda part: run(part, level), work, halo, side, chosen.align)
 
@@ -166,7 +175,16 @@ def apply(
         backend.out_of_memory,
         None if cpu is None else partial(by_tiles_on, cpu, tile or chosen.tile),
     )
+    if scale != 1:
+        filtered = filtered * np.float32(scale)
     return even.inverse(filtered) if even else filtered
+
+
+def magnitude(pixels: NDArray[np.float32]) -> float:
+    """A power of two that nearly all values (T, Y, X, C) lie below; 1 where they are usual."""
+    step = max(1, math.isqrt(pixels.size // LOOKED_AT))
+    high = float(np.quantile(np.abs(pixels[:, ::step, ::step]), NEARLY_ALL))
+    return 2.0 ** math.ceil(math.log2(high)) if high > USUAL else 1.0
 
 
 def negligible(sigma: float, pixels: NDArray[np.float32]) -> bool:

@@ -109,6 +109,8 @@ class Filter:
         Module without which it does not work; the extra `bench` installs it.
     clips : bool
         Values outside 0..1 are cut off, and rounded to 8 bits.
+    bounded : bool
+        Made for values of about 0..1: pictures of larger ones are brought there.
     guided : callable or None
         `apply` with a `Guide` as one more argument; None = it takes none.
     volume : VolumeFilter or None
@@ -131,6 +133,7 @@ class Filter:
     reference: bool = False
     requires: str | None = None
     clips: bool = False
+    bounded: bool = False
     guided: "ApplyGuided | None" = None
     volume: VolumeFilter | None = None
 

@@ -220,6 +220,18 @@ def test_faint_noise_does_not_become_more(channels, level):
     assert after < 1.005 * before
 
 
+@pytest.mark.parametrize("scale", [4, 256, 2.0**40])
+def test_floats_of_any_size_are_denoised_as_at_0_to_1(scale):
+    picture = noisy(checkers(40, 52), 0.1).astype(np.float32)
+    picture[3, 4] = 40  # a bright light does not decide
+    level = np.full(picture.shape[:2], 0.1)
+    for sigma in (None, 0.1, level):
+        expected = nlm.denoise(picture, sigma, "nlnet", channel_axis=-1)
+        large = None if sigma is None else sigma * scale
+        found = nlm.denoise(picture * np.float32(scale), large, "nlnet", channel_axis=-1)
+        np.testing.assert_allclose(found / scale, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_faint_noise_in_clips_does_not_become_more():
     with Image.open(ROOT / "sample_images" / "camera.png") as one:
         clean, sigma = np.asarray(one, np.float32)[:96, :96, None] / 255, 0.05 / 255

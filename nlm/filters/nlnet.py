@@ -275,6 +275,7 @@ FILTER = Filter(
     align=ALIGN,
     tolerance=1e-5,
     constant=0.03,
+    bounded=True,
     stream=stream,
     in_time=in_time,
 )
