@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from nlm import arrays, backends, registry
 from nlm.clip_files import TellFrames, as_asked, denoise_stream, levels
 from nlm.companions import guides, sigma_plans
-from nlm.errors import FileError, NlmError
+from nlm.errors import FileError, NlmError, UsageError
 from nlm.inputs import check_ability
 from nlm.io import Frame, FrameReader, FrameWriter, Info, check_target, open_reader, open_writer
 from nlm.io.sequence import is_sequence, numbered
@@ -125,7 +125,7 @@ def denoise_file(
         result.losses = tuple(check_target(made, target, settings.format, options))
         refuse_existing(dst, force)
         if info.clip and (volume or settings.guide or settings.sigma_map):
-            raise FileError(
+            raise UsageError(
                 f"{result.input}: is a clip; a guide, a sigma map and --stack volume are for "
                 "pictures, leave them out for it"
             )
