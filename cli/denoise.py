@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from nlm.errors import FileError, UsageError
+from nlm.errors import NlmError, UsageError
 from nlm_cli import completion, options
 from nlm_cli.clip_options import clip_options, span_options
 from nlm_cli.interruption import exit_code
@@ -79,7 +79,7 @@ def command(
 
     from nlm.pipeline import denoise_file, failed
 
-    status = 0
+    status, misused = 0, False
     for source, target in zip(files, outputs, strict=True):
         progress = Progress(Path(source).name, quiet)
         before = outputs_at(target)
@@ -94,8 +94,9 @@ def command(
                     progress=progress.update,
                     tell_frames=progress.frames,
                 )
-        except FileError as error:
+        except NlmError as error:
             result = failed(source, target, settings, error)
+            misused |= isinstance(error, UsageError)
         except KeyboardInterrupt as error:
             if not settings.options.keep_partial or outputs_at(target) == before:
                 raise  # nothing was done yet
@@ -113,7 +114,7 @@ def command(
             click.echo(f"nlm: {target}: not carried over: {loss}", err=True)
         if verbose or (dry_run and not as_json):
             click.echo(describe(result), err=not dry_run)
-    return status
+    return 2 if misused else status
 
 
 def plan_outputs(files: list[str], output: str | None, format: str | None) -> list[str]:

@@ -129,7 +129,7 @@ def denoise_file(
         if info.clip and (volume or settings.guide or settings.sigma_map):
             raise UsageError(
                 f"{result.input}: is a clip; a guide, a sigma map and --stack volume are for "
-                "pictures"
+                "pictures, leave them out for it"
             )
         if info.clip:
             params = registry.parameters_of_clip(

@@ -374,5 +374,13 @@ def test_noise_by_standard_streams(run_nlm, picture, tmp_path):
     assert np.array_equal(read(io.BytesIO(done.stdout)), read(tmp_path / "noisy.png"))
 
 
+def test_a_clip_that_cannot_have_a_guide_stops_no_other_file(run_nlm, picture, tmp_path):
+    with Image.open(picture) as image:
+        image.save(tmp_path / "clip.gif", save_all=True, append_images=[image.rotate(180)])
+    done = run_nlm("denoise", "clip.gif", picture, "--guide", picture, cwd=tmp_path, check=2)
+    assert b"clip.gif: is a clip" in done.stderr
+    assert (tmp_path / "photo_denoised.png").exists()
+
+
 def test_quiet_wins_over_verbose(run_nlm, picture):
     assert run_nlm("denoise", "-q", "-v", picture, check=0).stderr == b""

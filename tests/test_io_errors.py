@@ -460,3 +460,14 @@ with open_reader({str(path)!r}) as reader, open_writer({str(path)!r}, reader.inf
 assert {never!r} not in sys.modules and "imageio" not in sys.modules
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_interrupted_while_a_file_is_opened_nothing_stays(tmp_path: Path, monkeypatch) -> None:
+    def open_and_stop(path, mode):
+        open(path, mode).close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nlm.io.output.open", open_and_stop, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        open_writer(tmp_path / "a.png", INFO)
+    assert list(tmp_path.iterdir()) == []

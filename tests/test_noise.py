@@ -125,6 +125,36 @@ def test_saturated_areas_say_nothing():
     assert 255 * estimate_sigma(picture) == pytest.approx(10, rel=0.05)
 
 
+@pytest.mark.parametrize(("share", "rel"), [(0.01, 0.05), (0.02, 0.05), (0.05, 0.05), (0.3, 0.2)])
+@pytest.mark.parametrize("level", [2, 25])
+@pytest.mark.parametrize("picture", [scene(), colourful()], ids=["gray", "colour"])
+def test_borders_of_one_colour_say_nothing(picture, level, share, rel):
+    """Letterboxes, frames and margins, whatever their colour."""
+    stored = np.rint(noisy(picture, level).clip(0, 1) * 255).astype(np.uint8)
+    plain = estimate(as_frame(stored / 255)).sigma
+    wide = int(256 * share)
+    for border in (16, 128, 240):
+        framed = stored.copy()
+        framed[:wide] = framed[-wide:] = border
+        assert estimate(as_frame(framed / 255)).sigma == pytest.approx(plain, rel=rel)
+        framed = stored.copy()
+        framed[:, : 2 * wide] = border
+        assert estimate(as_frame(framed / 255)).sigma == pytest.approx(plain, rel=rel)
+
+
+def test_drawn_pictures_are_clean():
+    y, x = np.mgrid[:300, :400]
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        picture = np.full((300, 400), 200.0)
+        for _ in range(30):
+            inside = (x - rng.integers(400)) ** 2 + (y - rng.integers(300)) ** 2 < rng.integers(
+                3000
+            )
+            picture[inside] = rng.integers(256)
+        assert 255 * estimate(as_frame(picture / 255)).sigma < 0.01
+
+
 def test_white_noise_is_told_as_white():
     for picture in (scene(), colourful()):
         found = estimate(as_frame(noisy(picture, 15)))

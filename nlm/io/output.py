@@ -102,6 +102,10 @@ class Output:
             self.file: BinaryIO = self._open()
         except OSError as error:
             raise write_problem(self.name, error) from error
+        except KeyboardInterrupt:
+            if self._temporary is not None:
+                self._temporary.unlink(missing_ok=True)
+            raise
 
     def _open(self) -> BinaryIO:
         if self._path is None or not _is_replaceable(self._path):

@@ -23,6 +23,9 @@ __all__ = ["COARSE", "FINE", "FINEST", "MIDDLE", "PatchEnergies", "sample_patche
 SIDE = 8
 MOST_PATCHES, MOST_SPECTRA = 20_000, 30_000
 """Most patches, and patches times channels, that are looked at, however large the picture is."""
+MOST_DRAWN = 0.75
+"""Patches with a line of one colour, as borders have, tell nothing of the noise beside them; a
+picture that has more of them than this share is drawn, not noisy."""
 COARSE, MIDDLE, FINE, FINEST = range(4)
 BAND_STARTS = (1, 3, 6, 9)
 """Lowest fy + fx of each band in an 8x8 patch."""
@@ -84,7 +87,7 @@ def sample_patches(picture: NDArray[Any]) -> PatchEnergies:
     -------
     PatchEnergies
         Of a bounded number of patches, without those that are saturated through and through, or
-        hold unknown samples if others do not.
+        hold unknown samples or a piece of a border if others do not.
     """
     rows, columns, channels = picture.shape
     side = (min(SIDE, rows), min(SIDE, columns))
@@ -100,9 +103,11 @@ def sample_patches(picture: NDArray[Any]) -> PatchEnergies:
     flat = flat if known.all() else flat[known]
     low, high = float(flat.min()), float(flat.max())
     at_end = (flat == low) | (flat == high)
-    saturated = at_end.all(1)
-    if saturated.any() and not saturated.all():
-        flat = flat[~saturated]
+    clipped = float(at_end.mean())
+    flat = _where(flat, ~at_end.all(1))
+    if side == (SIDE, SIDE):
+        drawn = _drawn(flat.reshape(-1, *side, channels))
+        flat = _where(flat, ~drawn) if drawn.mean() < MOST_DRAWN else flat
     basis, frequency = _basis(side, channels)
     return PatchEnergies(
         flat.mean(1),
@@ -110,8 +115,20 @@ def sample_patches(picture: NDArray[Any]) -> PatchEnergies:
         _band_sizes(frequency),
         low,
         high,
-        float(at_end.mean()),
+        clipped,
     )
+
+
+def _drawn(patches: Float32) -> NDArray[np.bool_]:
+    """Which patches (N, y, x, C) have a row or a column of one colour."""
+    rows = (patches[:, :, 1:] == patches[:, :, :-1]).all((2, 3)).any(1)
+    columns = (patches[:, 1:] == patches[:, :-1]).all((1, 3)).any(1)
+    return np.asarray(rows | columns)
+
+
+def _where(patches: Float32, good: NDArray[np.bool_]) -> Float32:
+    """The good patches; all of them if none is."""
+    return patches[good] if good.any() and not good.all() else patches
 
 
 def _steps(positions: int, limit: int) -> tuple[int, int]:

@@ -73,13 +73,15 @@ class VideoWriter:
         if self._movie:
             left = {stream.index for stream in refused(self._movie, self._muxer)}
             self._movie.carried = {one.index for one in self._movie.others} - left
-        self._output = Output(target, direct=True)
         self._container: OutputContainer | None = None
         self._passengers: Passengers | None = None
         self._stamps: deque[int] = deque()
         self._stamp, self._end, self._clock = -1, 0, 0.0
         self._shaper = self._find_shaper()
         self._written = 0
+        self._output = Output(
+            target, direct=True
+        )  # last: whoever interrupts finds nothing to remove
         if self._output.path is None and not self._box.pours:
             self._output.discard()
             raise FileError(f"{name}: {row.title} cannot be written to a pipe; use: --format mkv")
