@@ -40,6 +40,7 @@ FAMILY = {
     "vp9": ("libvpx-vp9",),
     "vp8": ("libvpx",),
     "prores": ("prores_ks",),
+    "dirac": (),  # libav's refuses frames
     "msmpeg4v3": ("mpeg4",),
     "msmpeg4v2": ("mpeg4",),
 }
@@ -231,7 +232,13 @@ def _refusal(layout: Layout, options: Options) -> str:
 def _by_hand(name: str, supported: frozenset[str]) -> list[str]:
     names = [one for one in FAMILY.get(name, (name,)) if known_encoder(one)]
     if not names:
-        known = ", ".join([*FAMILY, *sorted(LOSSLESS & {"ffv1", "ffvhuff", "utvideo"}), "mjpeg"])
+        known = ", ".join(
+            [
+                *(name for name in FAMILY if FAMILY[name]),
+                *sorted(LOSSLESS & {"ffv1", "ffvhuff", "utvideo"}),
+                "mjpeg",
+            ]
+        )
         raise UsageError(f"--codec {name} is not known; give one of {known}, or libav's own name")
     if not any(one in supported for one in names):
         raise FileError(f"this container does not take the codec {name}; write .mkv instead")
