@@ -277,6 +277,20 @@ def test_a_transmission_begins_at_0_elsewhere(tmp_path, suffix, start):
         assert early == pytest.approx(late, abs=max(step, 0.0011))
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "avi", "mp4"])
+def test_what_an_edit_list_hides_stays_hidden(tmp_path, suffix):
+    make_video(tmp_path / "a.mp4", count=50, audio="aac", options={"bf": "0"})
+    shifted(tmp_path / "a.mp4", tmp_path / "b.mp4", {"video": -20, "audio": -20})
+    before, sound = (times_of(tmp_path / "b.mp4", kind) for kind in ("video", "audio"))
+    assert len(before) == 30
+    assert sound[0] < before[0] + Fraction(1, 20)
+    denoise_file(tmp_path / "b.mp4", tmp_path / f"c.{suffix}", OFF)
+    after, heard = (times_of(tmp_path / f"c.{suffix}", kind) for kind in ("video", "audio"))
+    assert len(after) == 30
+    assert after[0] - heard[0] < 0.15
+    assert heard[-1] - after[0] == pytest.approx(float(sound[-1] - before[0]), abs=0.03)
+
+
 def shifted(source, target, frames):
     with av.open(str(source)) as one, av.open(str(target), "w") as out:
         copies = [out.add_stream_from_template(stream, opaque=True) for stream in one.streams]
