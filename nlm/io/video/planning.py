@@ -62,7 +62,7 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
         kept = [one for one in movie.others if one not in left]
         losses += [describe(stream) for stream in left]
         losses += lost_labels(movie, muxer, kept)
-        finest = movie.stream.base_rate
+        finest = movie.finest_rate
         even = even_rate(movie.rate, finest) if muxer == "avi" else movie.rate
         if (box.constant_rate or muxer == "vob") and varies(even, finest):
             losses.append("the times of frames (all are shown equally long; .mkv keeps them)")

@@ -187,7 +187,7 @@ class VideoWriter:
         movie, choice = self._movie, self._choice
         rate = movie.rate if movie else rate_of(self._options.fps)
         if movie and self._muxer == "avi":
-            rate = even_rate(rate, movie.stream.base_rate)
+            rate = even_rate(rate, movie.finest_rate)
         coded = nominal_rate(choice.encoder, rate)
         self.losses += hdr_losses(choice.encoder, first)
         options = dict(choice.options)
