@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -16,6 +17,8 @@ from PIL import Image
 
 import nlm
 from nlm.io import Options, Span, open_reader
+from nlm.io.video.codecs import Source, choose
+from nlm.io.video.containers import CONTAINERS
 from nlm.io.video.layout import Layout
 from nlm.pipeline import denoise_file
 from nlm.settings import Settings
@@ -274,6 +277,20 @@ def test_a_transmission_begins_at_0_elsewhere(tmp_path, suffix, start):
         assert early == pytest.approx(late, abs=max(step, 0.0011))
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "avi", "mp4"])
+def test_what_an_edit_list_hides_stays_hidden(tmp_path, suffix):
+    make_video(tmp_path / "a.mp4", count=50, audio="aac", options={"bf": "0"})
+    shifted(tmp_path / "a.mp4", tmp_path / "b.mp4", {"video": -20, "audio": -20})
+    before, sound = (times_of(tmp_path / "b.mp4", kind) for kind in ("video", "audio"))
+    assert len(before) == 30
+    assert sound[0] < before[0] + Fraction(1, 20)
+    denoise_file(tmp_path / "b.mp4", tmp_path / f"c.{suffix}", OFF)
+    after, heard = (times_of(tmp_path / f"c.{suffix}", kind) for kind in ("video", "audio"))
+    assert len(after) == 30
+    assert after[0] - heard[0] < 0.15
+    assert heard[-1] - after[0] == pytest.approx(float(sound[-1] - before[0]), abs=0.03)
+
+
 def shifted(source, target, frames):
     with av.open(str(source)) as one, av.open(str(target), "w") as out:
         copies = [out.add_stream_from_template(stream, opaque=True) for stream in one.streams]
@@ -469,6 +486,36 @@ def test_variable_frame_rate(tmp_path, suffix):
     after, _, _ = read_video(tmp_path / f"b.{suffix}")
     assert before == after
     assert len(set(np.diff([float(one) for one in before]).round(3))) > 3
+
+
+@pytest.mark.parametrize(
+    ("suffix", "rate", "exact", "told"),
+    [("avi", 50, True, False), ("avi", 1000, False, True), ("y4m", 50, False, True),
+     ("mpg", 50, False, True)],
+)  # fmt: skip
+def test_variable_frame_rate_where_rates_are_fixed(tmp_path, suffix, rate, exact, told):
+    counts = [0, 2, 4, 7, 9, 10, 14, 16, 18, 19, 25, 27]
+    stamps = [count * 20 + (index % 7 if rate == 1000 else 0) for index, count in enumerate(counts)]
+    unit = Fraction(1, 1000)
+    make_video(tmp_path / "a.mp4", stamps=stamps, unit=unit, count=12)
+    codec = "mpeg4" if suffix == "avi" else None  # whose frames are decoded in order
+    told_so = Settings(sigma=0.0, options=Options(codec=codec))
+    result = denoise_file(tmp_path / "a.mp4", tmp_path / f"b.{suffix}", told_so)
+    assert (result.status, result.frames) == ("ok", 12)
+    assert any("the times of frames" in loss for loss in result.losses) == told
+    before, after = (read_video(tmp_path / name)[0] for name in ("a.mp4", f"b.{suffix}"))
+    assert len(after) == 12
+    off = max(abs(one - other - after[0]) for one, other in zip(after, before, strict=True))
+    assert (off < 1e-4) == exact
+
+
+@pytest.mark.parametrize("suffix", ["avi", "y4m", "mpg"])
+def test_usual_rates_are_no_variable_ones(tmp_path, suffix):
+    for rate in (Fraction(24000, 1001), Fraction(25), Fraction(10), Fraction(30), Fraction(60)):
+        unit = 1 / rate
+        make_video(tmp_path / "a.mkv", codec="mpeg4", stamps=list(range(10)), unit=unit, count=10)
+        result = denoise_file(tmp_path / "a.mkv", tmp_path / f"b.{suffix}", OFF, force=True)
+        assert (result.status, result.losses) == ("ok", ())
 
 
 @pytest.mark.parametrize("last", [10, 40, 700])
@@ -1206,6 +1253,11 @@ class TestCodecs:
         denoise_file(tmp_path / "a.mkv", tmp_path / "b.mkv", settings)
         before, after = (lumas(tmp_path / name) for name in ("a.mkv", "b.mkv"))
         assert nlm.psnr(after, before) > 45
+
+    def test_codecs_whose_encoder_does_not_work_go_by_another(self):
+        source, layout = Source("dirac", None, "yuv420p"), Layout("yuv", 8, (1, 1))
+        box = replace(CONTAINERS["mkv"], encoders=frozenset({"vc2", "dirac", "libx264", "ffv1"}))
+        assert choose(source, layout, (64, 48), box, Options()).encoder == "libx264"
 
     def test_crf_matters(self, tmp_path):
         make_video(tmp_path / "a.mp4", clip=noisy(texture(96, 128, 10), 0.1), size=(128, 96))

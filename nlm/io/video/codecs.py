@@ -16,22 +16,10 @@ from nlm.errors import FileError, UsageError
 from nlm.io.base import Options
 from nlm.io.video.containers import Container
 from nlm.io.video.layout import Layout
-from nlm.io.video.rated import RATED, rated_options
+from nlm.io.video.quality import EXACT, LOSSLESS, encoder_options
 from nlm.io.video.transparency import BESIDE, has_room_beside
 
 __all__ = ["Choice", "choose", "is_lossless", "known_encoder"]
-
-FIXED_SCALE = {"mjpeg": 2, "mpeg4": 2, "mpeg2video": 2, "mpeg1video": 2, "flv": 2, "wmv2": 2}
-"""Encoders with a quantiser scale; 1 is the finest."""
-
-LOSSLESS = {
-    "ffv1", "ffvhuff", "huffyuv", "lagarith", "magicyuv", "png", "qtrle", "r210", "rawvideo",
-    "utvideo", "v210", "v410",
-}  # fmt: skip
-"""Codecs that lose nothing."""
-
-EXACT = LOSSLESS - {"v210"}
-"""Encoders that keep every value: v210 has none for the least and the greatest ones."""
 
 FAMILY = {
     "h264": ("libx264", "libx264rgb"),
@@ -40,16 +28,13 @@ FAMILY = {
     "vp9": ("libvpx-vp9",),
     "vp8": ("libvpx",),
     "prores": ("prores_ks",),
+    "dirac": (),  # libav's refuses frames
     "msmpeg4v3": ("mpeg4",),
     "msmpeg4v2": ("mpeg4",),
 }
 """Encoders for a source's codec, where it is not the one of the same name."""
 
 OTHERS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "prores_ks", "mpeg2video")
-
-PRORES = {"Proxy": "0", "LT": "1", "Standard": "2", "HQ": "3", "4444": "4", "XQ": "5"}
-
-DNXHR = {"yuv422p": "dnxhr_hq", "yuv422p10le": "dnxhr_hqx"}
 
 STEADFAST = {"prores_ks"}
 """Encoders that stay although decoders make more bits of what they wrote."""
@@ -155,13 +140,8 @@ def choose(
         given.append(f"exact values ({source.codec} becomes {name}; .mkv keeps them)")
     if name == "ffv1" and not (chosen or box.archives or source.codec == name):
         given.append(_hardly_played(layout))
-    told = _options(name, source.profile, options, size[0])
-    if name == "prores_ks" and (layout.alpha or source.codec != "prores"):
-        told["profile"] = _prores_profile(told["profile"], pixels)
-    if name == "dnxhd":
-        told["profile"] = DNXHR.get(pixels, "dnxhr_444")
-    if name == "libvpx" and pixels == "yuva420p":
-        told["auto-alt-ref"] = "0"  # it refuses hidden frames with transparency
+    profile = (source.codec, source.profile)
+    told = encoder_options(name, pixels, profile, layout, options, size[0])
     return Choice(name, pixels, told, (*given, *lost))
 
 
@@ -206,11 +186,6 @@ def _candidates(source: Source, box: Container, options: Options) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in box.encoders]
 
 
-def _prores_profile(profile: str, pixels: str) -> str:
-    """The others have neither transparency nor whole chroma."""
-    return PRORES["4444"] if "444" in pixels and profile < PRORES["4444"] else profile
-
-
 def _hardly_played(layout: Layout) -> str:
     if layout.alpha:
         step = ".mkv and .mov take others with transparency; --codec h264 leaves it out"
@@ -231,7 +206,13 @@ def _refusal(layout: Layout, options: Options) -> str:
 def _by_hand(name: str, supported: frozenset[str]) -> list[str]:
     names = [one for one in FAMILY.get(name, (name,)) if known_encoder(one)]
     if not names:
-        known = ", ".join([*FAMILY, *sorted(LOSSLESS & {"ffv1", "ffvhuff", "utvideo"}), "mjpeg"])
+        known = ", ".join(
+            [
+                *(name for name in FAMILY if FAMILY[name]),
+                *sorted(LOSSLESS & {"ffv1", "ffvhuff", "utvideo"}),
+                "mjpeg",
+            ]
+        )
         raise UsageError(f"--codec {name} is not known; give one of {known}, or libav's own name")
     if not any(one in supported for one in names):
         raise FileError(f"this container does not take the codec {name}; write .mkv instead")
@@ -274,25 +255,3 @@ def _fit(
     if other.full and not layout.full:
         lost.append("limited range (the codec stores full range)")
     return lost, layout.excess(other)
-
-
-def _options(encoder: str, profile: str | None, options: Options, width: int) -> dict[str, str]:
-    if encoder in RATED:
-        return rated_options(encoder, options, width)
-    for flag, given in (("--crf", options.crf), ("--encoder-preset", options.encoder_preset)):
-        if given is not None:
-            raise UsageError(
-                f"the encoder {encoder} has no {flag}; leave it out, or give --codec: "
-                f"{', '.join(RATED)} have it"
-            )
-    if options.lossless and encoder not in EXACT:
-        raise UsageError(f"the encoder {encoder} always loses something; leave out --lossless")
-    told: dict[str, str] = {}
-    if encoder == "prores_ks":
-        told = {"profile": PRORES.get(profile or "", "3"), "vendor": "apl0"}
-    if encoder == "ffv1":
-        told = {"level": "3", "slicecrc": "1", "slices": "4"}
-    if encoder in FIXED_SCALE:
-        scale = str(FIXED_SCALE[encoder] * 118)  # libav's FF_QP2LAMBDA
-        told = {"flags": "+qscale", "global_quality": scale}
-    return told

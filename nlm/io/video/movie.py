@@ -123,6 +123,12 @@ class Movie:
         return self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
 
     @property
+    def finest_rate(self) -> Fraction | None:
+        """The lowest rate that all time stamps fit into, where it is known."""
+        rate = self.stream.base_rate
+        return Fraction(rate) if rate else None
+
+    @property
     def time_base(self) -> Fraction:
         """The unit of the pictures' time stamps, in seconds."""
         return self.stream.time_base or 1 / self.rate

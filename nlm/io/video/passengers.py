@@ -56,6 +56,10 @@ _HELD = {
 """The codecs that a container has names for; libav takes others, and no player knows them."""
 
 
+PREROLL = Fraction(1, 10)
+"""Seconds of sound that decoders may need before what is heard."""
+
+
 def refused(movie: Movie, muxer: str) -> list[Stream]:
     """Streams beside the pictures that a container does not take: it is asked, one by one."""
     alike = movie.container.format.name == muxer
@@ -190,7 +194,7 @@ class Passengers:
 
     def _mux(self, packet: Packet[Stream]) -> None:
         copied = self._streams[packet.stream.index]
-        if not self._order(packet):
+        if self._is_hidden(packet) or not self._order(packet):
             return
         if self._movie.span is not None and not self._cut(packet):
             return
@@ -199,6 +203,17 @@ class Passengers:
         for one in [packet] if made is None else made.filter(packet):
             one.stream = copied
             self._output.mux_one(one)
+
+    def _is_hidden(self, packet: Packet[Stream]) -> bool:
+        """Whether it is sound that MP4's edit list hides, where it would be heard.
+
+        What comes just before the pictures readies decoders.
+        """
+        muxer, begins = self._output.format.name, seconds_of(packet)
+        if muxer in ("mp4", "mov") or packet.stream.type != "audio" or begins is None:
+            return False
+        ready = 0 if muxer == "avi" else PREROLL
+        return packet.is_discard and begins < self._movie.beginning - ready
 
     def _order(self, packet: Packet[Stream]) -> bool:
         """Give a packet the time at which it is decoded; False where containers would refuse it."""

@@ -16,6 +16,7 @@ from nlm.io.video.foreign import foreign_layout
 from nlm.io.video.labels import lost_labels
 from nlm.io.video.movie import Movie
 from nlm.io.video.passengers import describe, refused
+from nlm.io.video.rates import even_rate, varies
 from nlm.io.video.transparency import says_transparent
 
 __all__ = ["plan"]
@@ -61,6 +62,10 @@ def plan(info: Info, row: Format, options: Options) -> tuple[Choice, list[str]]:
         kept = [one for one in movie.others if one not in left]
         losses += [describe(stream) for stream in left]
         losses += lost_labels(movie, muxer, kept)
+        finest = movie.finest_rate
+        even = even_rate(movie.rate, finest) if muxer == "avi" else movie.rate
+        if (box.constant_rate or muxer == "vob") and varies(even, finest):
+            losses.append("the times of frames (all are shown equally long; .mkv keeps them)")
         if muxer == "avi":
             losses += _lost_delays(movie, kept)
         losses += _lost_shape(movie, choice.encoder, muxer)

@@ -28,6 +28,7 @@ from nlm.io.video.movie import Movie
 from nlm.io.video.packets import PacketQueue
 from nlm.io.video.passengers import Passengers, coded_tags, file_tags, needs_free_tags, refused
 from nlm.io.video.planning import plan
+from nlm.io.video.rates import even_rate, nominal_rate
 from nlm.io.video.shape import HOLD, ShapedPipe, Shaper, shape_file
 
 __all__ = ["VideoWriter"]
@@ -187,11 +188,14 @@ class VideoWriter:
     def _add_pictures(self, container: OutputContainer, first: av.VideoFrame) -> VideoStream:
         movie, choice = self._movie, self._choice
         rate = movie.rate if movie else rate_of(self._options.fps)
+        if movie and self._muxer == "avi":
+            rate = even_rate(rate, movie.finest_rate)
+        coded = nominal_rate(choice.encoder, rate)
         self.losses += hdr_losses(choice.encoder, first)
         options = dict(choice.options)
         for key, value in hdr_options(choice.encoder, first).items():
             options[key] = f"{options[key]}:{value}" if key in options else value
-        stream = container.add_stream(choice.encoder, rate, options)  # type: ignore[call-overload]
+        stream = container.add_stream(choice.encoder, coded, options)  # type: ignore[call-overload]
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = first.width, first.height, choice.pixels
@@ -199,7 +203,7 @@ class VideoWriter:
         if self._box.constant_rate:
             self._unit = 1 / rate
         self._counts = choice.encoder in COUNTING
-        context.time_base = 1 / rate if self._counts else self._unit
+        context.time_base = 1 / coded if self._counts else self._unit
         stream.time_base = self._unit
         if self._options.threads:
             context.thread_count = self._options.threads
