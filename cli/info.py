@@ -43,9 +43,6 @@ def command(warm_up: bool) -> None:
         if path := weights.shipped(channels):
             click.echo(f"nlnet {kind:7} {weights.describe(path)}")
     if warm_up:
-        from nlm.warming import warm_up as compile_all
-        from nlm_cli.progress import Progress
+        from nlm.arrays import warm_up as compile_all
 
-        with Progress("compiling kernels", quiet=False) as progress:
-            ready = compile_all(progress.update)
-        click.echo(f"compiled      {', '.join(ready)} are ready")
+        click.echo(f"compiled      {', '.join(compile_all())} are ready")

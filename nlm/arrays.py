@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from nlm.params import Params
 from nlm.registry import Filter, Guide
 from nlm.tiling import as_memory_allows, by_tiles
 
+WEAK_TO_STRONG = (0.0015, 0.1, 0.25)
+"""Noise levels for each of which a filter may choose other parameters and kernels."""
 LOOKED_AT, NEARLY_ALL = 2**14, 0.95
 """Values that are looked at, and the share of them that decides: a few may be bright lights."""
 USUAL = 2.0
@@ -192,6 +195,24 @@ def negligible(sigma: float, pixels: NDArray[np.float32]) -> bool:
     if sigma >= SMALLEST_SIGMA:
         return False
     return bool(sigma <= SMALLEST_SIGMA * np.abs(pixels).max(initial=0))
+
+
+def warm_up() -> list[str]:
+    """Compile what nlm's filters need for pictures and clips, gray and colour; tells names."""
+    from nlm.clip import denoise_clip
+
+    place = backends.choose("cpu")
+    # Kernels are chosen by the range of values, too.
+    steep = np.repeat(np.array([0, 1], np.float32), 32)[:, None, None]
+    plane, colour = (np.broadcast_to(steep, (64, 64, channels)) for channels in (1, 3))
+    own = [method for method in registry.methods() if not registry.get(method).reference]
+    for method in own:
+        for picture, preset, sigma in product((plane, colour), registry.PRESETS, WEAK_TO_STRONG):
+            denoise(picture, sigma, method, channel_axis=-1, preset=preset)
+        params = registry.parameters(method, "balanced", {}, clip=True)
+        clip = [(plane, plane, plane)] * 2
+        list(denoise_clip(clip, registry.get(method), params, lambda _: Plan(0.1), place))
+    return own
 
 
 def check_sigma(sigma: Any, most: float = np.inf) -> None:

@@ -23,7 +23,7 @@ MANY_TESTS = 1000
 def pytest_collection_finish(session):
     """Compile kernels on another processor meanwhile, where many tests are about to run."""
     if len(session.items) >= MANY_TESTS and available_threads() > 1:
-        command = [sys.executable, "-c", "from nlm.warming import warm_up; warm_up(processes=1)"]
+        command = [sys.executable, "-c", "from nlm.arrays import warm_up; warm_up()"]
         session.compiling = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [  # each may import from its own row and those below
     {"nlm_cli"},
     {"nlm", "nlm.batch", "nlm.compare"},
-    {"nlm.pipeline", "nlm.synthetic", "nlm.warming"},
+    {"nlm.pipeline", "nlm.synthetic"},
     {"nlm.clip_files", "nlm.companions", "nlm.volume_files"},
     {"nlm.settings", "nlm.arrays", "nlm.compat", "nlm.clip", "nlm.planes"},
     {"nlm.inputs"},

@@ -12,10 +12,9 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 FORMAT = b"nlm-object-1\n"
 SHARED_SOURCES = ("simd.py", "compiling.py")
@@ -69,47 +68,12 @@ def _load(module: str, name: str, constants: tuple[tuple[str, int], ...]) -> Cal
         file_name = f"{module}-{name}-{_fingerprint(module, name, constants)}.o"
         code = _read_cached(file_name)
         if code is None:
-            with _alone(file_name):
-                code = _read_cached(file_name)  # another process has just compiled it
-                if code is None:
-                    code = _compile(module, name, constants)
-                    _write_cached(file_name, code)
+            from nlm.backends.compiling import compile_kernel
+
+            _notice()
+            code = compile_kernel(module, name, width=simd_width(), **dict(constants))
+            _write_cached(file_name, code)
         return _link(code)
-
-
-def _compile(module: str, name: str, constants: tuple[tuple[str, int], ...]) -> bytes:
-    from nlm.backends.compiling import compile_kernel
-
-    _notice()
-    return compile_kernel(module, name, width=simd_width(), **dict(constants))
-
-
-@contextmanager
-def _alone(file_name: str) -> Iterator[None]:
-    """No other process compiles the same kernel meanwhile, where the system has locks."""
-    lock = _lock_of(file_name)
-    if lock is None:
-        yield
-        return
-    with lock:
-        yield
-        with suppress(OSError):
-            os.unlink(lock.name)
-
-
-def _lock_of(file_name: str) -> BinaryIO | None:
-    """A file that this process alone holds, until it is closed or the process is gone."""
-    folder = cache_folder()
-    if folder is None:
-        return None
-    try:
-        import fcntl
-
-        file = open(folder / f"{file_name}.lock", "wb")  # noqa: SIM115
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except (ImportError, OSError):  # on Windows, or over a network
-        return None
-    return file
 
 
 def _fingerprint(module: str, name: str, constants: tuple[tuple[str, int], ...]) -> str:
