@@ -53,8 +53,9 @@ def denoise(
     ----------
     image : ndarray, shape (X,), (Y, X) or (Z, Y, X), or one of these with an axis of colour
         Integers, whose full scale is the dtype's maximum, or floats, whose full scale is 1.0 and
-        whose values outside 0..1 are kept. NaN, infinities and numbers beyond 1e16, as maps have
-        them where nothing was measured, stay where they are.
+        whose values outside 0..1 are kept; networks get those of other sizes (0..255, say) at
+        about 0..1. NaN, infinities and numbers beyond 1e16, as maps have them where nothing was
+        measured, stay where they are.
     sigma : float or ndarray, optional
         Standard deviation of the noise as a fraction of full scale (25 grey levels of 8 bits are
         25 / 255). An array, which broadcasts to the image without its colours, gives the level of

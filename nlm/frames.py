@@ -24,6 +24,7 @@ __all__ = [
     "fill_transparent",
     "full_scale",
     "known",
+    "no_samples",
     "to_float",
     "to_stored",
 ]
@@ -186,7 +187,7 @@ def fill_invalid(picture: Float32) -> tuple[Float32, Mask]:
     invalid : ndarray of bool, shape (Y, X, C)
         Where they were. :func:`to_stored` puts them back by itself.
     """
-    invalid = ~(np.abs(picture) <= np.float32(LARGEST_SAMPLE))
+    invalid = no_samples(picture)
     return fill_holes(picture, invalid), invalid
 
 
@@ -211,6 +212,11 @@ def fill_transparent(picture: Float32, alpha: Stored | None) -> Float32:
     return fill_holes(picture, (alpha == 0)[:, :, None])
 
 
+def no_samples(values: NDArray[np.floating[Any]]) -> Mask:
+    """Where values are NaN, infinite, or so large that nothing was measured."""
+    return np.asarray(~(np.abs(values) <= np.float32(LARGEST_SAMPLE)))
+
+
 def known(stored: Stored, info: Info | None = None, alpha: Stored | None = None) -> Float32:
     """Stored samples for whoever judges their noise: NaN where they tell nothing.
 
@@ -229,7 +235,7 @@ def known(stored: Stored, info: Info | None = None, alpha: Stored | None = None)
     picture = to_float(stored, info)
     unknown = np.zeros((1, 1, 1), bool)
     if stored.dtype.kind == "f":
-        unknown = ~(np.abs(picture) <= np.float32(LARGEST_SAMPLE))
+        unknown = no_samples(picture)
     if alpha is not None and alpha.any():
         unknown = unknown | (alpha == 0)[:, :, None]
     return np.where(unknown, np.float32(np.nan), picture) if unknown.any() else picture
@@ -244,11 +250,11 @@ def _to_float_dtype(filtered: Float32, stored: Stored) -> Stored:
         with np.errstate(invalid="ignore", over="ignore"):
             change = filtered.astype(stored.dtype) - stored.astype(np.float32)
             result = np.where(change == 0, stored, stored + change)
-            beyond = ~(np.abs(stored.astype(np.float32)) <= np.float32(LARGEST_SAMPLE))
+            beyond = no_samples(stored.astype(np.float32))
     else:
         limit = np.finfo(stored.dtype).max
         result = np.clip(filtered, -limit, limit).astype(stored.dtype)
-        beyond = ~(np.abs(stored) <= np.float32(LARGEST_SAMPLE))
+        beyond = no_samples(stored)
     np.copyto(result, stored, where=beyond)
     return result
 

@@ -82,8 +82,9 @@ def load(
     source = _Source(path, bounded, info.lab, judge, origin, add_noise, reference)
     if not info.clip:
         clean = None if reference is None else next(_frames(reference, max_pixels))
-        known = None if added else next(_frames(path, max_pixels, pixels_of=known_pixels))
-        return source.picture(next(_frames(path, max_pixels)), clean, seed, known)
+        shown = next(_planes(path, max_pixels))
+        known = None if add_noise is not None else known_pixels(*shown)
+        return source.picture(visible_pixels(*shown), clean, seed, known)
     span, frames = _some(path, info, span, max_pixels)
     first = span.first or 0
     clean_frames = [] if reference is None else list(_frames(reference, max_pixels, span))
@@ -125,7 +126,7 @@ class _Source:
                 f"{self.path}: is {_size(noisy)}, its reference {self.reference} is "
                 f"{_size(clean)}; name the clean version of the same picture"
             )
-        noise = self.judge(noisy if known is None or self.add_noise is not None else known)
+        noise = self.judge(noisy if known is None else known)
         return Picture(self.path, noisy, noise, clean, self.origin, self.bounded, self.lab)
 
 
@@ -154,13 +155,16 @@ def _count(path: str, max_pixels: int) -> int:
         return sum(1 for _ in reader)
 
 
-def _frames(
-    path: str,
-    max_pixels: int,
-    span: Span | None = None,
-    pixels_of: Callable[[NDArray[Any], Frame, Info], Float32] = visible_pixels,
-) -> Iterator[Float32]:
+def _frames(path: str, max_pixels: int, span: Span | None = None) -> Iterator[Float32]:
     """Pixels of the frames, upright; of YUV video, luma."""
+    for shown in _planes(path, max_pixels, span):
+        yield visible_pixels(*shown)
+
+
+def _planes(
+    path: str, max_pixels: int, span: Span | None = None
+) -> Iterator[tuple[NDArray[Any], Frame, Info]]:
+    """The first plane of each frame, upright, as it is stored."""
     with open_reader(path, max_pixels=max_pixels, span=span) as reader:
         info = reader.info
         for number, frame in enumerate(reader):
@@ -170,7 +174,7 @@ def _frames(
                     f"fewer, --frames 0:{MOST_FRAMES} say"
                 )
             upright = turn(frame, info.metadata.orientation)
-            yield pixels_of(upright.planes[0], upright, info)
+            yield upright.planes[0], upright, info
 
 
 def _size(pixels: Float32) -> str:

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.frames import fill_invalid, to_float
-from nlm.limits import LARGEST_SAMPLE
+from nlm.frames import fill_invalid, no_samples, to_float
 from nlm.noise.colour import OPPONENT
 
 __all__ = ["COARSE", "FINE", "FINEST", "MIDDLE", "PatchEnergies", "sample_patches"]
@@ -97,7 +96,7 @@ def sample_patches(picture: NDArray[Any]) -> PatchEnergies:
     )
     stored = windows[::down, ::across].transpose(0, 1, 3, 4, 2)
     flat = to_float(stored.reshape(-1, side[0] * side[1] * channels))
-    known = (np.abs(flat) <= LARGEST_SAMPLE).all(1)
+    known = ~no_samples(flat).any(1)
     if not known.any():
         return sample_patches(fill_invalid(to_float(picture))[0])
     flat = flat if known.all() else flat[known]
