@@ -169,7 +169,8 @@ def apply(
         if noise.sigma_map is not None:
             sigma_map = noise.sigma_map.reshape(-1, *pixels.shape[1:3]) / np.float32(scale)
             return by_levels(run, work, sigma_map, halo, side, chosen.align)
-        return by_tiles(lambda part: run(part, level), work, halo, side, chosen.align)
+        tall = chosen.tall and place.name == "cpu"
+        return by_tiles(lambda part: run(part, level), work, halo, side, chosen.align, tall)
 
     cpu = backends.fallback(backend, params)
     filtered = as_memory_allows(

@@ -56,9 +56,9 @@ class Params:
         """How far the filter reaches; None means that it needs the whole picture."""
         raise NotImplementedError
 
-    def working_memory(self, channels: int) -> float:
-        """Bytes for each pixel of a tile that filtering takes at most, as measured."""
-        return 96.0 * channels
+    def working_memory(self, rows: int, columns: int, channels: int) -> float:
+        """Bytes that filtering such a tile takes at most, as measured."""
+        return 96.0 * rows * columns * channels
 
     def held_in_time(self, channels: int) -> float:
         """Bytes for each pixel that frames of a clip which wait for others take, as features."""

@@ -56,6 +56,7 @@ def by_tiles(
     halo: Halo | None,
     tile: int | None,
     align: int = 1,
+    tall: bool = False,
 ) -> Frames:
     """Apply a filter tile by tile.
 
@@ -71,15 +72,18 @@ def by_tiles(
         Side of a tile in pixels; None = the whole picture at once.
     align : int
         Tiles and their halos begin at multiples of this many pixels.
+    tall : bool
+        Tiles are as high as the picture.
     """
     if tile is None or halo is None:
         return apply(frames)
     size = frames.shape[:3]
     depth = tile if halo[0] else max(size[0], 1)
-    if max(size[1:]) <= tile and size[0] <= depth:
+    height = max(tile, size[1]) if tall else tile
+    if size[1] <= height and size[2] <= tile and size[0] <= depth:
         return apply(frames)
     rows, columns, reach_y, reach_x = (
-        -(-pixels // align) * align for pixels in (tile, tile, *halo[1:])
+        -(-pixels // align) * align for pixels in (height, tile, *halo[1:])
     )
     result: Frames | None = None
     for inner, outer, place in windows(size, (depth, rows, columns), (halo[0], reach_y, reach_x)):
@@ -87,6 +91,7 @@ def by_tiles(
         if result is None:
             result = np.empty((*size, done.shape[3]), np.float32)
         result[inner] = done[place]
+        del done  # before there is the next
     return frames if result is None else result
 
 

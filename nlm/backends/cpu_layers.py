@@ -12,7 +12,9 @@ from nlm.backends.cpu_tiles import ForEach, aligned_areas
 from nlm.backends.cpu_winograd_layer import WinogradWeights, convolve_by_tiles
 
 BAND = 16
-"""Rows of a map that one job computes."""
+"""Rows of a map that one job computes, at most."""
+FEWEST = 4
+"""Jobs that a map makes at least, where it has as many rows."""
 SLACK = 64
 """Pixels behind a map that a kernel may read, never use."""
 
@@ -181,6 +183,8 @@ def convolve(
     spread, (y, x) = (1, (0, 0)) if place is None else (2, place)
     target = out
 
+    band = min(BAND, -(-rows // FEWEST))
+
     def compute(first: int) -> None:
         for group in range(groups):
             here = target.address(group * vectors, 1 + y, 1 + x)
@@ -199,13 +203,13 @@ def convolve(
                 taps,
                 taps,
                 first,
-                min(first + BAND, rows),
+                min(first + band, rows),
                 columns,
                 slope,
                 int(residual is not None),
             )
 
-    for_each(compute, range(0, rows, BAND))
+    for_each(compute, range(0, rows, band))
     return out
 
 

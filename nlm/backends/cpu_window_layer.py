@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
-from nlm.backends.cpu_layers import BAND, Convolution, FeatureMap, Layer, convolve
+from nlm.backends.cpu_layers import BAND, FEWEST, Convolution, FeatureMap, Layer, convolve
 from nlm.backends.cpu_tiles import ForEach, aligned_areas
 
 TOGETHER = 4
@@ -81,6 +81,10 @@ class Projected:
     queries: NDArray[np.float32]
     keys: Keys
 
+    def below(self, rows: int) -> "Projected":
+        """The same without the map's first rows."""
+        return Projected(self.queries[rows:], Keys(self.keys.lines[rows:]))
+
 
 def project(source: FeatureMap, layer: NonLocalLayer, for_each: ForEach) -> Projected:
     """The queries and keys of a map.
@@ -106,10 +110,11 @@ def project(source: FeatureMap, layer: NonLocalLayer, for_each: ForEach) -> Proj
             *(parts.address(0, 1, 1), queries.ctypes.data, keys.ctypes.data),
             *(keys[:, -1].ctypes.data, parts.block, parts.row),
             *(length, inner * length, (2 * inner + 1) * length, radius),
-            *(first, min(first + BAND, rows), columns, inner),
+            *(first, min(first + band, rows), columns, inner),
         )
 
-    for_each(spread, range(0, rows, BAND))
+    band = min(BAND, -(-rows // FEWEST))
+    for_each(spread, range(0, rows, band))
     return Projected(queries, Keys(keys))
 
 
@@ -119,8 +124,9 @@ def attend(
     queries: NDArray[np.float32],
     seen: Sequence[Keys],
     for_each: ForEach,
+    out: FeatureMap | None = None,
 ) -> FeatureMap:
-    """Apply a windowed non-local block in place.
+    """Apply a windowed non-local block, in place if not said otherwise.
 
     Parameters
     ----------
@@ -132,15 +138,17 @@ def attend(
         The maps whose windows the queries see, all of this map's size.
     for_each : callable
         Runs a function over jobs, in parallel.
+    out : FeatureMap, optional
+        Where the result goes, with as many numbers from row to row; `source` if left out.
 
     Returns
     -------
     FeatureMap
-        `source`, changed.
+        `out`.
     """
     rows, columns, radius, inner = source.rows, source.columns, layer.radius, layer.inner
-    band = 5 * lines_together()
     lines, width, length = lines_together(), filled(columns), queries.shape[2]
+    band = lines * min(5, -(-rows // (FEWEST * lines)))
     y = FeatureMap.zeros(inner, rows, columns)
     side = 2 * radius + 1
     key_row = (2 * inner + 1) * length
@@ -165,7 +173,8 @@ def attend(
             y.get(c)[first : first + count] = out[c, :count, :columns]
 
     for_each(average, range(0, rows, band))
-    return convolve(y, layer.w_z, for_each, residual=source, out=source)
+    out = source if out is None else out
+    return convolve(y, layer.w_z, for_each, residual=source, out=out)
 
 
 def filled(columns: int) -> int:

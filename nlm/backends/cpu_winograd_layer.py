@@ -26,6 +26,8 @@ JOB = 1 << 19
 """Products of input and output channels, over tiles, that make a job worth a thread's while."""
 POINTS = (0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))
 """Where the polynomials are taken, beside infinity; as in `cpu_winograd`."""
+FEWEST = 4
+"""Jobs that a map makes at least, where it has as many batches."""
 CHUNK = 512
 """Weights that are made at once: so few that they stay in a cache, and in one thread."""
 LINE = 16
@@ -100,7 +102,8 @@ def convolve_by_tiles(
     numbers_step = staggered(blocks * BATCH)
     products_step = staggered(groups * vectors * BATCH)
     sizes = [NUMBERS, NUMBERS * numbers_step, NUMBERS * products_step]
-    job = -(-JOB // (groups * vectors * blocks * lanes**2) // BATCH) * BATCH or BATCH
+    worth = JOB // (groups * vectors * blocks * lanes**2)
+    job = max(1, -(-min(worth, tiles // FEWEST) // BATCH)) * BATCH
 
     def compute(first: int) -> None:
         areas = kept_areas(sizes)

@@ -83,9 +83,11 @@ def _of_tiles(info: Info, settings: Settings, params: Params) -> float:
     side, halo = settings.tile or place.tile(chosen.tile), params.halo
     rows, columns = info.height, info.width
     if side is not None and halo is not None:
-        rows, columns = min(rows, side + 2 * halo[1]), min(columns, side + 2 * halo[2])
+        if not chosen.tall or place.name != "cpu" or settings.sigma_map is not None:
+            rows = min(rows, side + 2 * halo[1])
+        columns = min(columns, side + 2 * halo[2])
     channels = info.channels + (GUIDE_CHANNELS if settings.guide is not None else 0)
-    return rows * columns * params.working_memory(channels)
+    return params.working_memory(rows, columns, channels)
 
 
 def _of_volume(info: Info, settings: Settings, params: Params) -> float:

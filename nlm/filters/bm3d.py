@@ -32,8 +32,8 @@ class Bm3dParams(Params):
     def halo(self) -> None:
         return None
 
-    def working_memory(self, channels: int) -> float:
-        return 1024.0 * channels
+    def working_memory(self, rows: int, columns: int, channels: int) -> float:
+        return 1024.0 * rows * columns * channels
 
 
 def apply(

@@ -118,8 +118,8 @@ class NlmParams(Params):
         reach += REACH_OF_REFINING if self.refine else 0
         return (0, reach, reach)
 
-    def working_memory(self, channels: int) -> float:
-        return (56.0 if self.refine else 28.0) * channels
+    def working_memory(self, rows: int, columns: int, channels: int) -> float:
+        return (56.0 if self.refine else 28.0) * rows * columns * channels
 
     def at(self, sigma: float, colour: bool = False) -> Self:
         """With what is left open decided for a noise level."""

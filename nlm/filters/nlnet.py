@@ -105,10 +105,20 @@ class NlnetParams(Params):
         files = filter(None, map(weights.shipped, (1, 3)))
         return tuple(weights.load(path)[2]["sha256"] for path in files)
 
-    def working_memory(self, channels: int) -> float:
-        """At half the picture's size, some maps of the first level's features live at once."""
-        features = max(config.widths[0] + config.inputs / 4 for config in self._networks)
-        return MAPS * features + 16.0 * channels
+    def working_memory(self, rows: int, columns: int, channels: int) -> float:
+        """At half the picture's size, some maps of the first level's features live at once.
+
+        Of a large picture, those of its bands.
+        """
+        from nlm.learned.band_sizes import numbers_held
+
+        shape, pixels = (rows, columns), rows * columns
+        maps = max(
+            min(MAPS * pixels / 4 * one.widths[0], numbers_held(shape, one))
+            + pixels / 4 * one.inputs
+            for one in self._networks
+        )
+        return 4 * maps + 16.0 * channels * pixels
 
     def held_in_time(self, channels: int) -> float:
         """Every plane has a network's features of its own."""
@@ -139,14 +149,18 @@ def apply(
     channels = frames.shape[3]
     network = network_for(channels, params.weights).on(in_precision(backend, params))
     step = network.config.channels  # a network for one channel takes each by itself
-    denoised = np.empty_like(frames)
-    for frame, result in zip(frames, denoised, strict=True):
-        for c in range(0, channels, step):
-            part = slice(c, c + step)
-            noisy, level = frame[..., part], params.strength * sigma
-            found = turns.denoise(network, noisy, level, params.turns, backend.for_each)
-            result[..., part] = trusted(noisy, found, level)
-    return denoised
+    level = params.strength * sigma
+
+    def denoised(noisy: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        found = turns.denoise(network, noisy, level, params.turns, backend.for_each)
+        return trusted(noisy, found, level)
+
+    def joined(parts: "list[NDArray[np.float32]]", axis: int) -> "NDArray[np.float32]":
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
+
+    starts = range(0, channels, step)
+    done = [joined([denoised(frame[..., c : c + step]) for c in starts], -1) for frame in frames]
+    return joined([frame[None] for frame in done], 0)
 
 
 def trusted(
@@ -271,7 +285,8 @@ FILTER = Filter(
     apply=apply,
     summary="a learned network: better, and slower",
     presets={"best": {"turns": 8}},
-    tile=1024,
+    tile=2048,
+    tall=True,
     align=ALIGN,
     tolerance=1e-5,
     constant=0.03,

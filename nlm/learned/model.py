@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.backends import Backend
+from nlm.backends import Backend, cpu_layers
 from nlm.backends.cpu_layers import FeatureMap
 from nlm.backends.cpu_tiles import ForEach
 from nlm.errors import FileError
 from nlm.learned import weights
+from nlm.learned.band_sizes import rows_for
+from nlm.learned.bands import Banded
 from nlm.learned.config import ModelConfig
-from nlm.learned.estimates import estimates
+from nlm.learned.inputs import Inputs
+from nlm.learned.whole import Whole
 
 Picture = NDArray[np.float32]
 CPU = Backend()
@@ -92,7 +95,7 @@ class NlNet:
         return self.twins[backend.engine]
 
     def denoise(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> Picture:
-        """Denoise one picture.
+        """Denoise one picture; a large one on the CPU by bands, which take less memory.
 
         Parameters
         ----------
@@ -107,13 +110,26 @@ class NlNet:
         -------
         ndarray of float32, shape (Y, X, C)
         """
-        first = self.begin(noisy, sigma, for_each)
-        h = first.copy() if self.config.repeats > 1 else first
-        for repeat in range(self.config.repeats):
-            if repeat > 0:
-                h.data += first.data
-            h = self.body(h, for_each)
-        return self.end(noisy, h, for_each)
+        given = Inputs(noisy, sigma, self.config, for_each)
+        if self.ops is cpu_layers and (step := rows_for(noisy.shape, self.config)):
+            return self.by_bands(given, step // 2, for_each)
+        run = Whole(self.ops, self.window, for_each)
+        return self.end(noisy, self.noise_of(given.unshuffled(self.ops), run))
+
+    def by_bands(self, given: Inputs, step: int, for_each: ForEach) -> Picture:
+        """The same in bands of so many rows of the first map."""
+        run = Banded(self.config, given.rows, given.columns, step, for_each)
+        denoised = np.empty(given.noisy.shape, np.float32)
+        for band in run.bands(self.config.inputs):
+            if band.rows:
+                band.set(given.unshuffled(self.ops, band.rows))
+            noise = self.noise_of(band, run)
+            if noise.rows:
+                here = slice(2 * noise.rows.start, 2 * noise.rows.stop)
+                denoised[here] = self.end(given.noisy[here], noise.view(noise.rows))
+            if noise.rows.stop == given.rows:
+                return denoised
+        raise AssertionError
 
     @property
     def only_block(self) -> int | None:
@@ -122,21 +138,22 @@ class NlNet:
 
     def to_block(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> Halfway:
         """Do the first half of `denoise`, up to the only block."""
-        block = self.the_block()
-        maps = self.descend(self.begin(noisy, sigma, for_each), for_each)
-        self.climb(maps, range(len(maps) - 1, block, -1), for_each)
-        self.arrive(maps, block, for_each)
+        block, run = self.the_block(), Whole(self.ops, self.window, for_each)
+        given = Inputs(noisy, sigma, self.config, for_each).unshuffled(self.ops)
+        maps = self.descend(run.convolve(given, self.layers["stem"]), run)
+        self.climb(maps, range(len(maps) - 1, block, -1), run)
+        self.arrive(maps, block, run)
         projected = self.window.project(maps[-1], self.non_local[block], for_each)
         return Halfway(noisy, maps, projected.queries, projected.keys)
 
     def from_block(self, half: Halfway, seen: Sequence[Any], for_each: ForEach) -> Picture:
         """Do the rest of `denoise`, with the keys of these pictures. Uses `half` up."""
-        block = self.the_block()
+        block, run = self.the_block(), Whole(self.ops, self.window, for_each)
         maps, layer = half.maps, self.non_local[block]
         maps[-1] = self.window.attend(maps[-1], layer, half.queries, seen, for_each)
-        self.leave(maps, block, for_each)
-        self.climb(maps, range(block - 1, -1, -1), for_each)
-        return self.end(half.noisy, maps[0], for_each)
+        self.leave(maps, block, run)
+        self.climb(maps, range(block - 1, -1, -1), run)
+        return self.end(half.noisy, run.convolve(maps[0], self.layers["head"]))
 
     def the_block(self) -> int:
         """The level of the only block, which there must be."""
@@ -145,81 +162,67 @@ class NlNet:
             raise ValueError("the network has no non-local block, or passes through several")
         return level
 
-    def begin(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> FeatureMap:
-        """The first layer's map, (widths[0], Y/2, X/2)."""
-        guides = estimates(noisy, sigma, self.config.estimates, for_each)
-        pictures = reflect(np.concatenate((noisy, guides), -1), self.config.multiple)
-        level = np.broadcast_to(np.asarray(sigma, np.float32), noisy.shape[:2])
-        level = reflect(level[..., None], self.config.multiple)
-        return self.convolve(self.ops.unshuffle(pictures, level), self.layers["stem"], for_each)
+    def noise_of(self, h: Any, run: Any) -> Any:
+        """What the network takes for noise, (4 C, Y/2, X/2), in what enters the first layer.
 
-    def end(self, noisy: Picture, h: FeatureMap, for_each: ForEach) -> Picture:
+        From here on `h` is a map, and `run` applies layers to maps, or `h` is a band of one, and
+        `run` applies them to bands: see `whole.Whole` and `bands.Banded`.
+        """
+        h = run.convolve(h, self.layers["stem"])  # (widths[0], Y/2, X/2)
+        repeats = self.config.repeats
+        first, h = (run.keep(h), run.copy(h)) if repeats > 1 else (None, h)
+        for repeat in range(repeats):
+            h = self.body(run.add(h, first) if repeat > 0 else h, run)
+        return run.convolve(h, self.layers["head"])
+
+    def end(self, noisy: Picture, noise: FeatureMap) -> Picture:
         """The picture without the noise that the last layer finds."""
         rows, columns, _ = noisy.shape
-        noise = self.convolve(h, self.layers["head"], for_each)  # (4 C, Y/2, X/2)
         return np.asarray(noisy - self.ops.shuffle(noise)[:rows, :columns])
 
-    def convolve(self, h: FeatureMap, layer: Any, for_each: ForEach, **how: Any) -> FeatureMap:
-        """Apply a layer; `how` as in `cpu_layers.convolve`."""
-        done: FeatureMap = self.ops.convolve(h, layer, for_each, **how)
-        return done
-
-    def body(self, h: FeatureMap, for_each: ForEach) -> FeatureMap:
-        """Run the U, in which each level's way down is added to its way up. Changes `h`."""
-        maps = self.descend(h, for_each)
-        self.climb(maps, range(len(maps) - 1, -1, -1), for_each)
+    def body(self, h: Any, run: Any) -> Any:
+        """Run the U, in which each level's way down is added to its way up."""
+        maps = self.descend(h, run)
+        self.climb(maps, range(len(maps) - 1, -1, -1), run)
         return maps[0]
 
-    def descend(self, h: FeatureMap, for_each: ForEach) -> list[FeatureMap]:
-        """Run the way down; gives the map of each level, finest first."""
-        maps = []
+    def descend(self, h: Any, run: Any) -> list[Any]:
+        """Run the way down; gives what is kept of each level, finest first, and the bottom."""
+        kept = []
         for i in range(len(self.config.widths) - 1):
-            h = self.residual_blocks(h, f"encoder.{i}", self.config.blocks[i], for_each)
-            maps.append(h)
-            h = self.convolve(h, self.layers[f"down.{i}"], for_each)  # (widths[i + 1], Y/2, X/2)
-        return [*maps, h]
+            h = self.residual_blocks(h, f"encoder.{i}", self.config.blocks[i], run)
+            kept.append(run.keep(h))
+            h = run.convolve(h, self.layers[f"down.{i}"])  # (widths[i + 1], Y/2, X/2)
+        return [*kept, h]
 
-    def climb(self, maps: list[FeatureMap], levels: Iterable[int], for_each: ForEach) -> None:
+    def climb(self, maps: list[Any], levels: Iterable[int], run: Any) -> None:
         """Run some levels of the way up, the bottom being the first; the last map is the way's."""
         for level in levels:
-            self.arrive(maps, level, for_each)
-            self.attend(maps, level, for_each)
-            self.leave(maps, level, for_each)
+            self.arrive(maps, level, run)
+            if level in self.non_local:
+                maps[-1] = run.attend(maps[-1], self.non_local[level])
+            self.leave(maps, level, run)
 
-    def arrive(self, maps: list[FeatureMap], level: int, for_each: ForEach) -> None:
-        """Add what comes from below to a level's map; at the bottom, nothing does."""
-        if level == len(self.config.widths) - 1:
-            return
-        below, wide = maps.pop(), maps[-1]
-        for k in range(4):  # (widths[level], 2 Y, 2 X), a quarter of the pixels each
-            layer = self.layers[f"up.{level}.{k}"]
-            self.convolve(below, layer, for_each, residual=wide, out=wide, place=divmod(k, 2))
+    def arrive(self, maps: list[Any], level: int, run: Any) -> None:
+        """Add what comes from below to what was kept of a level; at the bottom, nothing does."""
+        if level < len(self.config.widths) - 1:
+            below, kept = maps.pop(), maps.pop()
+            layers = [self.layers[f"up.{level}.{k}"] for k in range(4)]
+            maps.append(run.widen(below, kept, layers))  # (widths[level], 2 Y, 2 X)
 
-    def attend(self, maps: list[FeatureMap], level: int, for_each: ForEach) -> None:
-        """Pass through the level's non-local block, if it has one."""
-        if level in self.non_local:
-            layer = self.non_local[level]
-            projected = self.window.project(maps[-1], layer, for_each)
-            seen = [projected.keys]
-            maps[-1] = self.window.attend(maps[-1], layer, projected.queries, seen, for_each)
-
-    def leave(self, maps: list[FeatureMap], level: int, for_each: ForEach) -> None:
+    def leave(self, maps: list[Any], level: int, run: Any) -> None:
         """Run the residual blocks of a level's way up."""
         if level == len(self.config.widths) - 1:
             name, count = "bottom", self.config.blocks[-1]
         else:
             name, count = f"decoder.{level}", self.config.blocks_up[level]
-        maps[-1] = self.residual_blocks(maps[-1], name, count, for_each)
+        maps[-1] = self.residual_blocks(maps[-1], name, count, run)
 
-    def residual_blocks(
-        self, h: FeatureMap, name: str, count: int, for_each: ForEach
-    ) -> FeatureMap:
+    def residual_blocks(self, h: Any, name: str, count: int, run: Any) -> Any:
         """Add conv2(leaky ReLU(conv1(h))) to h, so many times."""
-        inner = None
         for k in range(count):
-            conv1 = self.layers[f"{name}.{k}.conv1"]
-            inner = self.convolve(h, conv1, for_each, slope=self.config.leak, out=inner)
-            self.convolve(inner, self.layers[f"{name}.{k}.conv2"], for_each, residual=h, out=h)
+            convolutions = (self.layers[f"{name}.{k}.conv{i}"] for i in (1, 2))
+            h = run.block(h, *convolutions, self.config.leak)
         return h
 
 
@@ -278,10 +281,3 @@ def network_of(path: str) -> NlNet:
 def _loaded(path: str, version: tuple[int, int] | None) -> NlNet:
     config, arrays, _ = weights.load(path)
     return NlNet(config, arrays)
-
-
-def reflect(picture: Picture, multiple: int) -> Picture:
-    """Continue a picture (Y, X, C) at its end by reflection to a multiple of so many pixels."""
-    rows, columns, _ = picture.shape
-    missing = ((0, -rows % multiple), (0, -columns % multiple), (0, 0))
-    return np.pad(picture, missing, "reflect")

@@ -7,7 +7,8 @@ doi:10.1109/CVPR.2016.206).
 import numpy as np
 
 from nlm.backends.cpu_tiles import ForEach, Picture
-from nlm.learned.model import NlNet, reflect
+from nlm.learned.inputs import reflect
+from nlm.learned.model import NlNet
 
 QUARTERS = (0, 2, 1, 3)
 """Quarter turns in the order in which they are used; once more, mirrored."""
@@ -21,7 +22,7 @@ def denoise(network: NlNet, noisy: Picture, sigma: float, turns: int, for_each: 
     if turns == 1:
         return network.denoise(noisy, sigma, for_each)
     rows, columns, _ = noisy.shape
-    whole = reflect(noisy, network.config.align)
+    whole = reflect(noisy, (network.config.align,) * 2)
     total = np.zeros_like(whole)
     for turn in range(turns):
         denoised = network.denoise(turned(whole, turn), sigma, for_each)

@@ -2,11 +2,13 @@
 
     python -m tests.bench.memory [--threads 2] [--side 1024] [--depth 48]
 
-Peaks are those of a process that does one file (VmHWM), kernels compiled before.
+Peaks are those of a process that does one file (VmHWM), kernels compiled before; seconds are those
+of the process.
 """
 
 import argparse
 import tempfile
+import time
 from pathlib import Path
 
 from nlm.batch.jobs import Job
@@ -21,7 +23,7 @@ MIB = 2**20
 def cases(side: int, depth: int) -> list[tuple[str, tuple[int, ...], dict]]:
     """What is measured: a name, the shape of the picture or volume, and the settings."""
     gray, colour = (side, side), (side, side, 3)
-    large = (2 * side, 2 * side, 3)
+    large, photograph = (2 * side, 2 * side, 3), (3000, 4000, 3)
     volume = (depth, side // 8, side // 8)
     wide = (2 * depth, side // 6, side // 6)
     poisson = {"gain": 2 / 255}
@@ -35,6 +37,7 @@ def cases(side: int, depth: int) -> list[tuple[str, tuple[int, ...], dict]]:
         ("nlnet", gray, {"method": "nlnet"}),
         ("nlnet", colour, {"method": "nlnet"}),
         ("nlnet", large, {"method": "nlnet"}),
+        ("nlnet", photograph, {"method": "nlnet"}),
         ("volume", volume, {"stack": "volume"}),
         ("volume", wide, {"stack": "volume", "preset": "fast"}),
     ]
@@ -46,17 +49,21 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--depth", type=int, default=48)
     chosen = parser.parse_args()
-    print("| what | shape | peak MiB | model MiB | model / peak |\n| --- | --- | --- | --- | --- |")
+    print("| what | shape | peak MiB | model MiB | model / peak | seconds |")
+    print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         for name, shape, how in cases(chosen.side, chosen.depth):
             source = save_stack(Path(folder) / "a.tif", shape)
             settings = Settings(sigma=20 / 255, threads=chosen.threads, **how)
+            began = time.perf_counter()
             peak = peak_of(Job(str(source), str(Path(folder) / "b.tif"), settings, force=True))
+            seconds = time.perf_counter() - began
             with open_reader(source) as reader:
                 model = needed(reader.info, settings) + chosen.threads * THREAD
             size = " x ".join(map(str, shape))
             print(
-                f"| {name} | {size} | {peak / MIB:.0f} | {model / MIB:.0f} | {model / peak:.2f} |"
+                f"| {name} | {size} | {peak / MIB:.0f} | {model / MIB:.0f} | {model / peak:.2f} "
+                f"| {seconds:.1f} |"
             )
 
 
