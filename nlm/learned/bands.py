@@ -10,7 +10,7 @@ Bands lie on the grid of the convolutions' squares, so results are those of the 
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,15 +94,13 @@ class Banded:
         self.above = [rows_above(config, level) for level in range(len(config.widths))]
         self.spare: defaultdict[tuple[int, int], list[FeatureMap]] = defaultdict(list)
         self.memories: dict[int, Any] = {}
-        self.calls = 0
+        self.end = self.calls = 0
 
-    def bands(self, channels: int) -> Iterator[Band]:
-        """What enters the first layer, for ever, to be filled; with each, a turn begins."""
-        end = 0
-        while True:
-            end += self.step
-            self.calls = 0
-            yield self.new(channels, 0, end)
+    def next_band(self, channels: int) -> Band:
+        """What enters the first layer next, to be filled; a turn of the network begins."""
+        self.end += self.step
+        self.calls = 0
+        return self.new(channels, 0, self.end)
 
     def new(self, channels: int, level: int, end: int) -> Band:
         """A band of anything."""

@@ -120,7 +120,8 @@ class NlNet:
         """The same in bands of so many rows of the first map."""
         run = Banded(self.config, given.rows, given.columns, step, for_each)
         denoised = np.empty(given.noisy.shape, np.float32)
-        for band in run.bands(self.config.inputs):
+        while True:
+            band = run.next_band(self.config.inputs)
             if band.rows:
                 band.set(given.unshuffled(self.ops, band.rows))
             noise = self.noise_of(band, run)
@@ -129,7 +130,6 @@ class NlNet:
                 denoised[here] = self.end(given.noisy[here], noise.view(noise.rows))
             if noise.rows.stop == given.rows:
                 return denoised
-        raise AssertionError
 
     @property
     def only_block(self) -> int | None:
@@ -139,8 +139,9 @@ class NlNet:
     def to_block(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> Halfway:
         """Do the first half of `denoise`, up to the only block."""
         block, run = self.the_block(), Whole(self.ops, self.window, for_each)
-        given = Inputs(noisy, sigma, self.config, for_each).unshuffled(self.ops)
-        maps = self.descend(run.convolve(given, self.layers["stem"]), run)
+        given = Inputs(noisy, sigma, self.config, for_each)
+        first = run.convolve(given.unshuffled(self.ops), self.layers["stem"])
+        maps = self.descend(first, run)
         self.climb(maps, range(len(maps) - 1, block, -1), run)
         self.arrive(maps, block, run)
         projected = self.window.project(maps[-1], self.non_local[block], for_each)
