@@ -165,12 +165,21 @@ def apply(
     level = (even.sigma if even else noise.sigma) / scale
 
     def by_tiles_on(place: backends.Backend, side: int | None) -> NDArray[np.float32]:
-        run = partial(denoised, place)
+        here = place
+
+        def begin(number: int, of: int) -> None:
+            nonlocal here
+            here = place.part(number, of)
+
+        def run(part: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+            return denoised(here, part, sigma)
+
         if noise.sigma_map is not None:
             sigma_map = noise.sigma_map.reshape(-1, *pixels.shape[1:3]) / np.float32(scale)
-            return by_levels(run, work, sigma_map, halo, side, chosen.align)
+            return by_levels(run, work, sigma_map, halo, side, chosen.align, begin)
         tall = chosen.tall and place.name == "cpu"
-        return by_tiles(lambda part: run(part, level), work, halo, side, chosen.align, tall)
+        everywhere = partial(run, sigma=level)
+        return by_tiles(everywhere, work, halo, side, chosen.align, tall, begin)
 
     cpu = backends.fallback(backend, params)
     filtered = as_memory_allows(

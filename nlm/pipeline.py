@@ -269,7 +269,7 @@ def plan_noise(frame: Frame, info: Info, settings: Settings) -> Plan:
 
 
 class _Steps:
-    """Turns "one more piece of so many" into the share of the whole file that is done."""
+    """Turns the share of a picture that is done into that of the file, which never falls."""
 
     def __init__(
         self, tell: Callable[[float], None] | None, frame: int, frames: int | None
@@ -277,12 +277,12 @@ class _Steps:
         self.tell = tell
         self.frame = frame
         self.frames = frames or frame + 1
-        self.done = 0
+        self.done = 0.0
 
-    def __call__(self, pieces: int) -> None:
-        self.done += 1
+    def __call__(self, share: float) -> None:
+        self.done = min(1.0, max(self.done, share))
         if self.tell is not None:
-            self.tell(min(1.0, (self.frame + self.done / pieces) / self.frames))
+            self.tell((self.frame + self.done) / self.frames)
 
 
 def default_output(src: str | os.PathLike[str], word: str = "denoised") -> Path:

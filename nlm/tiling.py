@@ -57,6 +57,7 @@ def by_tiles(
     tile: int | None,
     align: int = 1,
     tall: bool = False,
+    begin: Callable[[int, int], None] | None = None,
 ) -> Frames:
     """Apply a filter tile by tile.
 
@@ -74,6 +75,8 @@ def by_tiles(
         Tiles and their halos begin at multiples of this many pixels.
     tall : bool
         Tiles are as high as the picture.
+    begin : callable, optional
+        Told before each tile its number, from 0 on, and how many there are.
     """
     if tile is None or halo is None:
         return apply(frames)
@@ -86,7 +89,10 @@ def by_tiles(
         -(-pixels // align) * align for pixels in (height, tile, *halo[1:])
     )
     result: Frames | None = None
-    for inner, outer, place in windows(size, (depth, rows, columns), (halo[0], reach_y, reach_x)):
+    tiles = list(windows(size, (depth, rows, columns), (halo[0], reach_y, reach_x)))
+    for number, (inner, outer, place) in enumerate(tiles):
+        if begin is not None:
+            begin(number, len(tiles))
         done = apply(frames[outer])
         if result is None:
             result = np.empty((*size, done.shape[3]), np.float32)

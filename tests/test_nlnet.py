@@ -181,9 +181,9 @@ class TestTurns:
                              nonlocal_radius=(0, 2))  # fmt: skip
         net = NlNet(config, random_weights(config))
         picture = noisy(checkers(48, 64), 0.1)
-        result = turns.denoise(net, picture, 0.1, 8, for_each)
+        result = turns.denoise(net, picture, 0.1, 8, Backend())
         for turn in range(8):
-            other = turns.denoise(net, turns.turned(picture, turn), 0.1, 8, for_each)
+            other = turns.denoise(net, turns.turned(picture, turn), 0.1, 8, Backend())
             assert np.allclose(turns.turned_back(other, turn), result, atol=1e-5)
 
     def test_tiles_equal_the_whole(self):
@@ -193,7 +193,7 @@ class TestTurns:
         picture = noisy(checkers(90, 111), 0.1)[None]
 
         def apply(part):
-            return turns.denoise(net, part[0], 0.1, 8, for_each)[None]
+            return turns.denoise(net, part[0], 0.1, 8, Backend())[None]
 
         reach = (0, config.halo, config.halo)
         tiles = by_tiles(apply, picture, reach, 48, config.align)

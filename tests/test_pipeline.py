@@ -213,9 +213,26 @@ def test_a_target_that_cannot_hold_the_depth_is_refused_before_any_work(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_rises_to_one(tmp_path):
-    seen = []
-    source = ROOT / "sample_images" / "camera_noisy.png"
-    nlm.denoise_file(source, tmp_path / "out.png", progress=seen.append)
+@pytest.mark.parametrize(
+    ("how", "steps"),
+    [
+        ({}, 1),
+        ({"preset": "best"}, 3),
+        ({"sigma_map": True}, 4),
+        ({"method": "nlnet"}, 1),
+        ({"method": "nlnet", "tile": 64}, 4),
+        ({"method": "nlnet", "preset": "best"}, 8),
+    ],
+)
+def test_progress_rises_evenly_to_one(tmp_path, how, steps):
+    source, seen = tmp_path / "noisy.png", []
+    with Image.open(ROOT / "sample_images" / "camera_noisy.png") as image:
+        image.crop((0, 0, 256, 256)).save(source)
+    if "sigma_map" in how:
+        levels = np.linspace(10, 40, 256).astype(np.uint8)
+        Image.fromarray(np.tile(levels, (256, 1))).save(tmp_path / "map.png")
+        how = {"sigma_map": str(tmp_path / "map.png")}
+    nlm.denoise_file(source, tmp_path / "out.png", Settings(**how), progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1
+    assert len(set(seen)) >= steps

@@ -24,6 +24,10 @@ TILE_OF_GPU = 4096
 """Side of the tiles that a GPU is given at least, in pixels; small ones keep it waiting."""
 
 
+Progress = Callable[[float], None]
+"""Told what share of something is done, 0 to 1."""
+
+
 @dataclass(frozen=True)
 class Backend:
     """A place to compute, and how.
@@ -35,7 +39,8 @@ class Backend:
     threads : int or None
         Processor threads to use; None = all that this process may use.
     progress : callable or None
-        Told after each piece of work how many pieces there are in the call at hand.
+        Told after each piece of work what share of it all is done; where calls follow each other
+        without `part`, each begins at 0 again.
     half : bool
         Networks may compute in half precision; on a GPU alone.
     by_name : bool
@@ -44,7 +49,7 @@ class Backend:
 
     name: str = "cpu"
     threads: int | None = None
-    progress: Callable[[int], None] | None = None
+    progress: Progress | None = None
     half: bool = False
     by_name: bool = False
     _telling: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -109,12 +114,33 @@ class Backend:
             for_each(work, items, self.threads)
             return
 
+        done = 0
+
         def work_and_tell(item: Any) -> None:
+            nonlocal done
             work(item)
             with self._telling:
-                progress(len(items))
+                done += 1
+                progress(done / len(items))
 
         for_each(work_and_tell, items, self.threads)
+
+    def tell(self, share: float) -> None:
+        """Say what share of the work is done."""
+        if self.progress is not None:
+            self.progress(share)
+
+    def part(self, number: int, of: int) -> "Backend":
+        """The same for one of so many parts of the work."""
+        progress = self.progress
+        if progress is None:
+            return self
+        return replace(self, progress=lambda share: progress((number + share) / of))
+
+    @property
+    def silent(self) -> "Backend":
+        """The same, for work whose share of it all is not known."""
+        return self if self.progress is None else replace(self, progress=None)
 
 
 @cache
@@ -166,7 +192,7 @@ def fallback(backend: Backend, params: Any = None) -> Backend | None:
 def choose(
     name: str = "auto",
     threads: int | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Backend:
     """The backend of that name; "auto" takes a GPU where there is one and never fails.
 

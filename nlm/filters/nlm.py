@@ -243,14 +243,15 @@ def _denoised(
         one and one * sigma / guide_sigma for one in (params.strength, params.strength_chroma)
     ]
     colour = colour and params.strength_chroma is not None
+    first, *others = (backend.part(k, 3) for k in range(3)) if params.refine else (backend,)
     denoised = []
     for frame, guide in zip(frames, guides, strict=True):
         guide = frame if guides is frames else guide
         if colour:
-            result = average_colour(frame, guide, guide_sigma, strengths, params, backend)
+            result = average_colour(frame, guide, guide_sigma, strengths, params, first)
         else:
-            result = means(guide, frame, guide_sigma, strengths[0], params, backend)
-        denoised.append(refine(frame, result, sigma, backend) if params.refine else result)
+            result = means(guide, frame, guide_sigma, strengths[0], params, first)
+        denoised.append(refine(frame, result, sigma, others) if params.refine else result)
     return denoised[0][None] if len(denoised) == 1 else np.stack(denoised)
 
 
@@ -309,7 +310,9 @@ def means(
     return denoised
 
 
-def refine(noisy: "Picture", pilot: "Picture", sigma: float, backend: "Backend") -> "Picture":
+def refine(
+    noisy: "Picture", pilot: "Picture", sigma: float, places: "Sequence[Backend]"
+) -> "Picture":
     """Denoise groups of patches that the pilot finds alike, twice: the first time by what the
     noisy patches say of each other, then, with that as the pilot, by a Wiener filter.
     """
@@ -320,21 +323,21 @@ def refine(noisy: "Picture", pilot: "Picture", sigma: float, backend: "Backend")
     colour = noisy.shape[2] == 3
     if colour:
         noisy, pilot = to_opponent(noisy), to_opponent(pilot)
-    collaborate, groups = backend.kernels.collaborate, backend.kernels.Groups
+    groups = places[0].kernels.Groups
     first = groups(patch=9, members=18, step=4, radius=18, by_pixels=False)
     if sigma < STRONG:
         second = groups(patch=5, members=64, step=3, radius=18, by_pixels=True)
     else:
         second = groups(patch=7, members=96, step=4, radius=18, by_pixels=True)
-    for group, from_pilot in ((first, False), (second, True)):
-        pilot = collaborate(
+    for group, from_pilot, place in zip((first, second), (False, True), places, strict=True):
+        pilot = place.kernels.collaborate(
             noisy,
             pilot,
             sigma,
             group,
             matched=1 if colour else noisy.shape[2],
             from_pilot=from_pilot,
-            for_each=backend.for_each,
+            for_each=place.for_each,
         )
     return from_opponent(pilot) if colour else pilot
 

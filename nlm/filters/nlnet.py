@@ -152,7 +152,7 @@ def apply(
     level = params.strength * sigma
 
     def denoised(noisy: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        found = turns.denoise(network, noisy, level, params.turns, backend.for_each)
+        found = turns.denoise(network, noisy, level, params.turns, backend)
         return trusted(noisy, found, level)
 
     def joined(parts: "list[NDArray[np.float32]]", axis: int) -> "NDArray[np.float32]":

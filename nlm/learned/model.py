@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.backends import Backend, cpu_layers
+from nlm.backends import Backend, Progress, cpu_layers
 from nlm.backends.cpu_layers import FeatureMap
 from nlm.backends.cpu_tiles import ForEach
 from nlm.errors import FileError
@@ -94,7 +94,13 @@ class NlNet:
             self.twins[backend.engine] = NlNet(self.config, self.arrays, backend)
         return self.twins[backend.engine]
 
-    def denoise(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> Picture:
+    def denoise(
+        self,
+        noisy: Picture,
+        sigma: float | Picture,
+        for_each: ForEach,
+        tell: Progress | None = None,
+    ) -> Picture:
         """Denoise one picture; a large one on the CPU by bands, which take less memory.
 
         Parameters
@@ -105,6 +111,8 @@ class NlNet:
             Noise level, fraction of full scale.
         for_each : callable
             Runs a function over jobs, in parallel.
+        tell : callable, optional
+            Told what share of the picture is done.
 
         Returns
         -------
@@ -112,11 +120,16 @@ class NlNet:
         """
         given = Inputs(noisy, sigma, self.config, for_each)
         if self.ops is cpu_layers and (step := rows_for(noisy.shape, self.config)):
-            return self.by_bands(given, step // 2, for_each)
+            return self.by_bands(given, step // 2, for_each, tell)
         run = Whole(self.ops, self.window, for_each)
-        return self.end(noisy, self.noise_of(given.unshuffled(self.ops), run))
+        denoised = self.end(noisy, self.noise_of(given.unshuffled(self.ops), run))
+        if tell is not None:
+            tell(1.0)
+        return denoised
 
-    def by_bands(self, given: Inputs, step: int, for_each: ForEach) -> Picture:
+    def by_bands(
+        self, given: Inputs, step: int, for_each: ForEach, tell: Progress | None
+    ) -> Picture:
         """The same in bands of so many rows of the first map."""
         run = Banded(self.config, given.rows, given.columns, step, for_each)
         denoised = np.empty(given.noisy.shape, np.float32)
@@ -128,6 +141,8 @@ class NlNet:
             if noise.rows:
                 here = slice(2 * noise.rows.start, 2 * noise.rows.stop)
                 denoised[here] = self.end(given.noisy[here], noise.view(noise.rows))
+                if tell is not None:
+                    tell(noise.rows.stop / given.rows)
             if noise.rows.stop == given.rows:
                 return denoised
 

@@ -6,7 +6,8 @@ doi:10.1109/CVPR.2016.206).
 
 import numpy as np
 
-from nlm.backends.cpu_tiles import ForEach, Picture
+from nlm.backends import Backend
+from nlm.backends.cpu_tiles import Picture
 from nlm.learned.inputs import reflect
 from nlm.learned.model import NlNet
 
@@ -14,18 +15,20 @@ QUARTERS = (0, 2, 1, 3)
 """Quarter turns in the order in which they are used; once more, mirrored."""
 
 
-def denoise(network: NlNet, noisy: Picture, sigma: float, turns: int, for_each: ForEach) -> Picture:
+def denoise(network: NlNet, noisy: Picture, sigma: float, turns: int, backend: Backend) -> Picture:
     """Denoise one picture (Y, X, C) so many times, at most 8.
 
     The picture is continued first, so that a tile's copies meet the network as the whole's do.
     """
     if turns == 1:
-        return network.denoise(noisy, sigma, for_each)
+        return network.denoise(noisy, sigma, backend.silent.for_each, backend.tell)
     rows, columns, _ = noisy.shape
     whole = reflect(noisy, (network.config.align,) * 2)
     total = np.zeros_like(whole)
     for turn in range(turns):
-        denoised = network.denoise(turned(whole, turn), sigma, for_each)
+        place = backend.part(turn, turns)
+        picture = turned(whole, turn)
+        denoised = network.denoise(picture, sigma, place.silent.for_each, place.tell)
         total += turned_back(denoised, turn)
     total /= turns
     return total[:rows, :columns]

@@ -46,6 +46,7 @@ def by_levels(
     halo: Halo | None,
     tile: int | None = None,
     align: int = 1,
+    begin: Callable[[int, int], None] | None = None,
 ) -> Frames:
     """Apply a filter at the noise level of each place.
 
@@ -62,6 +63,8 @@ def by_levels(
         Side of the parts that are worked on by themselves, pixels.
     align : int
         What the filter is given begins at multiples of this many pixels.
+    begin : callable, optional
+        Told before each call of the filter how many are done, and how many there are, about.
 
     Returns
     -------
@@ -74,9 +77,13 @@ def by_levels(
     depth = side if reach[0] else size[0]
     nowhere = (0, 0, 0)
     result: Frames | None = None
-    for inner, _, _ in windows(size, (depth, side, side), nowhere):
+    parts = [inner for inner, _, _ in windows(size, (depth, side, side), nowhere)]
+    for number, inner in enumerate(parts):
         position = np.interp(sigma[inner], levels, np.arange(len(levels)))
-        for k in range(math.floor(position.min()), math.ceil(position.max()) + 1):
+        its = range(math.floor(position.min()), math.ceil(position.max()) + 1)
+        for k in its:
+            if begin is not None:
+                begin(number * len(its) + k - its.start, len(parts) * len(its))
             share = np.maximum(1 - np.abs(position - k), 0).astype(np.float32)
             if not share.any():
                 continue
