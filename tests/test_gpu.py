@@ -12,7 +12,7 @@ import tifffile
 
 import nlm
 from nlm import arrays, backends, registry
-from nlm.backends import cpu, gpu, gpu_device, gpu_layers, gpu_window_layer
+from nlm.backends import cpu, cpu_amx_layer, gpu, gpu_device, gpu_layers, gpu_window_layer
 from nlm.backends.threads import for_each
 from nlm.learned import spacetime
 from nlm.learned.config import ModelConfig
@@ -207,15 +207,17 @@ class TestHalfPrecision:
         assert 10 * TOLERANCE < np.abs(exact - half).max() < 3e-3
         assert {one[1].get("PRODUCTS") for one in card.launched} >= {1, 3}
 
-    def test_parameter(self, card):
+    def test_parameter(self, card, monkeypatch):
+        monkeypatch.setattr(cpu_amx_layer, "usable", lambda: False)
         image = noisy(checkers(20, 20), SIGMA)[..., 0]
         place, params = backends.choose("gpu"), registry.parameters("nlnet", None, {"half": True})
         assert backends.in_precision(place, params).half
         assert not backends.in_precision(place, registry.parameters("nlnet", None, {})).half
-        with pytest.raises(nlm.UsageError, match="half precision is for a GPU"):
+        with pytest.raises(nlm.UsageError, match="half precision needs a GPU"):
             nlm.denoise(image, SIGMA, "nlnet", half=True, backend="cpu")
 
 
+@pytest.mark.skipif(cpu_amx_layer.usable(), reason="this processor can")
 def test_half_precision_without_a_gpu_is_wrong_usage(run_nlm):
     asked = ("--method", "nlnet", "--half", "--backend", "cpu")
     done = run_nlm("denoise", "missing.png", *asked, check=2)

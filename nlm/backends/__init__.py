@@ -42,7 +42,7 @@ class Backend:
         Told after each piece of work what share of it all is done; where calls follow each other
         without `part`, each begins at 0 again.
     half : bool
-        Networks may compute in half precision; on a GPU alone.
+        Networks may compute in half precision: on a GPU, or a processor with AMX.
     by_name : bool
         It was asked for, not found by "auto".
     """
@@ -166,15 +166,18 @@ def in_precision(backend: Backend, params: Any) -> Backend:
     Raises
     ------
     UsageError
-        If they do and the backend is the CPU.
+        If they do and the backend is a CPU without AMX.
     """
     if not getattr(params, "half", False):
         return backend
-    if backend.name != "gpu":
-        raise UsageError(
-            "half precision is for a GPU and none is used; leave out --half (half=True), or see "
-            "`nlm info` for what is missing"
-        )
+    if backend.name == "cpu":
+        from nlm.backends import cpu_amx_layer
+
+        if not cpu_amx_layer.usable():
+            raise UsageError(
+                "half precision needs a GPU, or a processor with AMX on Linux, and none is used; "
+                "leave out --half (half=True), or see `nlm info` for what is missing"
+            )
     return replace(backend, half=True)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
+from nlm.backends.cpu_amx_layer import AmxWeights, convolve_by_matrices
 from nlm.backends.cpu_packing import in_vectors
 from nlm.backends.cpu_tiles import ForEach, aligned_areas
 from nlm.backends.cpu_winograd_layer import WinogradWeights, convolve_by_tiles
@@ -119,8 +120,8 @@ class Convolution:
         return cls(packed, full_bias, len(weights), step)
 
 
-Layer = Convolution | WinogradWeights
-"""What `convolve` applies: by Winograd's minimal filtering where taps are 3 x 3."""
+Layer = Convolution | WinogradWeights | AmxWeights
+"""What `convolve` applies: by Winograd's minimal filtering where taps are 3 x 3, or by AMX."""
 
 
 @cache
@@ -164,10 +165,13 @@ def convolve(
     -------
     FeatureMap
     """
-    if isinstance(layer, WinogradWeights):
+    if not isinstance(layer, Convolution):
         if out is None:
             out = FeatureMap.empty(layer.channels, source.rows, source.columns)
-        convolve_by_tiles(source, layer, out, for_each, slope, residual)
+        if isinstance(layer, WinogradWeights):
+            convolve_by_tiles(source, layer, out, for_each, slope, residual)
+        else:
+            convolve_by_matrices(source, layer, out, for_each, slope, residual)
         return out
     rows, columns = source.rows // layer.step, source.columns // layer.step
     if out is None:

@@ -72,7 +72,9 @@ class NlnetParams(Params):
         high=1,
     )
 
-    half: bool = parameter(False, "Compute in half precision, which is faster; on a GPU alone.")
+    half: bool = parameter(
+        False, "Compute in half precision, which is faster; on a GPU, or a processor with AMX."
+    )
 
     weights: str | None = parameter(None, "Weights made by `nlm train`; those of nlm if left out.")
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.backends import Backend, Progress, cpu_layers
+from nlm.backends import Backend, Progress
 from nlm.backends.cpu_layers import FeatureMap
 from nlm.backends.cpu_tiles import ForEach
 from nlm.errors import FileError
@@ -69,6 +69,7 @@ class NlNet:
         backend: Backend = CPU,
     ) -> None:
         self.config, self.arrays = config, arrays
+        self.on_cpu = backend.name == "cpu"
         self.ops, self.window = backend.layers, backend.window_layer
         self.twins = {backend.engine: self}
         self.layers: dict[str, Any] = {}
@@ -119,7 +120,7 @@ class NlNet:
         ndarray of float32, shape (Y, X, C)
         """
         given = Inputs(noisy, sigma, self.config, for_each)
-        if self.ops is cpu_layers and (step := rows_for(noisy.shape, self.config)):
+        if self.on_cpu and (step := rows_for(noisy.shape, self.config)):
             return self.by_bands(given, step // 2, for_each, tell)
         run = Whole(self.ops, self.window, for_each)
         denoised = self.end(noisy, self.noise_of(given.unshuffled(self.ops), run))

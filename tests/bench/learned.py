@@ -2,10 +2,11 @@
 
     python -m tests.bench.learned [--weights FILE] [--size 512] [--threads 2] [--rounds 9] [--json]
 
-The same weights on the same gray picture in nlm, in PyTorch (channels last and first) and in
-onnxruntime; and FFDNet's layers in PyTorch (15 convolutions of 64 channels at half size). Rounds
-are interleaved; times are medians, ratios the median of each round's. PyTorch, onnxruntime: those
-that are installed (`pip install torch onnxruntime onnx onnxscript`).
+The same weights on the same gray picture in nlm, also with `--half` on a processor with AMX, in
+PyTorch (channels last and first) and in onnxruntime; and FFDNet's layers in PyTorch (15 convolutions
+of 64 channels at half size). Rounds are interleaved; times are medians, ratios the median of each
+round's. PyTorch, onnxruntime: those that are installed (`pip install torch onnxruntime onnx
+onnxscript`).
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nlm.backends import Backend, cpu_amx_layer
 from nlm.backends.compiled import machine
 from nlm.backends.threads import for_each
 from nlm.learned import weights
@@ -105,6 +107,9 @@ def runs_of(path: Path, picture: np.ndarray, threads: int) -> dict[str, Run]:
     runs: dict[str, Run] = {
         "nlm": lambda: net.denoise(picture[..., None], SIGMA, share)[..., 0],
     }
+    if cpu_amx_layer.usable():
+        half = net.on(Backend(half=True))
+        runs["nlm, --half"] = lambda: half.denoise(picture[..., None], SIGMA, share)[..., 0]
     if find_spec("torch"):
         import torch
 
