@@ -3,10 +3,10 @@
     python -m tests.bench.learned [--weights FILE] [--size 512] [--threads 2] [--rounds 9] [--json]
 
 The same weights on the same gray picture in nlm, also with `--half` on a processor with AMX, in
-PyTorch (channels last and first) and in onnxruntime; and FFDNet's layers in PyTorch (15 convolutions
-of 64 channels at half size). Rounds are interleaved; times are medians, ratios the median of each
-round's. PyTorch, onnxruntime: those that are installed (`pip install torch onnxruntime onnx
-onnxscript`).
+PyTorch (channels last and first) and in onnxruntime; and FFDNet's layers in PyTorch (15
+convolutions of 64 channels at half size). Rounds are interleaved; times are medians, ratios the
+median of each round's. PyTorch, onnxruntime: those that are installed (`pip install torch
+onnxruntime onnx onnxscript`).
 """
 
 import argparse
