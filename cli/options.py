@@ -161,7 +161,12 @@ def place_options(command: Command) -> Command:
 def method_options(command: Command) -> Command:
     """Which filter, where and on how many threads."""
     for decorate in (
-        click.option("--tile", default="auto", metavar="N|auto", help="Side of tiles in pixels."),
+        click.option(
+            "--tile",
+            default="auto",
+            metavar="N|auto",
+            help="Side of tiles in pixels; of nlnet's on the CPU, width.",
+        ),
         place_options,
         click.option(
             "--preset", type=click.Choice(registry.PRESETS), default="balanced", show_default=True,

@@ -56,6 +56,11 @@ class Params:
         """How far the filter reaches; None means that it needs the whole picture."""
         raise NotImplementedError
 
+    @property
+    def tall(self) -> bool:
+        """Whether tiles may be as high as the picture on the CPU: it goes through them by bands."""
+        return False
+
     def working_memory(self, rows: int, columns: int, channels: int) -> float:
         """Bytes that filtering such a tile takes at most, as measured."""
         return 96.0 * rows * columns * channels

@@ -86,8 +86,6 @@ class Filter:
         Preset name to parameters that differ from the defaults.
     tile : int or None
         Side of the tiles it is given of a large picture; None = it bounds its memory itself.
-    tall : bool
-        On the CPU its tiles are as high as the picture: it goes through them by bands.
     align : int
         Tiles begin at multiples of this many pixels.
     tolerance : float
@@ -125,7 +123,6 @@ class Filter:
     summary: str
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tile: int | None = None
-    tall: bool = False
     align: int = 1
     tolerance: float = 1e-6
     constant: float = 1e-6

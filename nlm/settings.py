@@ -40,7 +40,8 @@ class Settings:
     backend : str
     threads : int or None
     tile : int or None
-        Side of the tiles that large pictures are cut into; None = as the filter likes it.
+        Pixels of the side of tiles (of nlnet's on the CPU, the width) that pictures are cut into;
+        None = as the filter likes it.
     format : str or None
         Of the output; None = its suffix decides.
     options : Options

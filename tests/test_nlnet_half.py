@@ -104,7 +104,7 @@ def test_bands_equal_the_whole():
     picture = noisy(checkers(330, 70), 0.1)
     whole = net.denoise(picture, 0.1, for_each)
     with mock.patch.multiple(band_sizes, LARGEST_WHOLE=0, SHARE=1):
-        assert np.abs(net.denoise(picture, 0.1, for_each) - whole).max() < 1e-3
+        assert np.abs(net.denoise(picture, 0.1, for_each) - whole).max() < 1e-6
 
 
 @needs_amx

@@ -175,8 +175,8 @@ def in_precision(backend: Backend, params: Any) -> Backend:
 
         if not cpu_amx_layer.usable():
             raise UsageError(
-                "half precision needs a GPU, or a processor with AMX on Linux, and none is used; "
-                "leave out --half (half=True), or see `nlm info` for what is missing"
+                "half precision needs a GPU, and none is used (see `nlm info`), or a processor "
+                "with AMX under Linux; leave out --half (half=True)"
             )
     return replace(backend, half=True)
 
@@ -184,11 +184,15 @@ def in_precision(backend: Backend, params: Any) -> Backend:
 def fallback(backend: Backend, params: Any = None) -> Backend | None:
     """The CPU, for what the GPU's memory is too small for.
 
-    None where it is used already, or where the GPU was asked for: by its name, or by half
-    precision.
+    None where it is used already, where the GPU was asked for by its name, or where half precision
+    was, which this processor may not have.
     """
-    if backend.name == "cpu" or backend.by_name or getattr(params, "half", False):
+    if backend.name == "cpu" or backend.by_name:
         return None
+    if getattr(params, "half", False):
+        from nlm.backends import cpu_amx_layer
+
+        return replace(backend, name="cpu", half=True) if cpu_amx_layer.usable() else None
     return replace(backend, name="cpu")
 
 

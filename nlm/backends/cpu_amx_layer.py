@@ -96,8 +96,8 @@ def convolve_by_matrices(
     residual: "FeatureMap | None",
 ) -> None:
     """Convolve a map, with zeros beyond its edges; see `cpu_layers.convolve`."""
-    usable()
-    run = kernel("cpu_amx", "convolve")
+    assert usable()  # and the system has been asked
+    run, told = kernel("cpu_amx", "convolve"), configuration()
     groups, chunks = layer.channels // LANES, source.data.shape[0] * LANES // CHUNK
     row = COLUMNS + CHUNK
     sizes = [chunks * (ROWS + 2) * row, 4 * LANES]
@@ -112,7 +112,7 @@ def convolve_by_matrices(
             here if residual is None else residual.address(0, 1 + y, 1 + x),
             *(here, target.block, target.row),
             *(packed.ctypes.data, row * LANES, (ROWS + 2) * row * LANES),
-            *(sums.ctypes.data, configuration().ctypes.data, chunks, groups),
+            *(sums.ctypes.data, told.ctypes.data, chunks, groups),
             *(min(ROWS, source.rows - y), min(COLUMNS, source.columns - x)),
             *(slope, int(residual is not None)),
         )

@@ -1,7 +1,8 @@
 """Layers of a network on processors with AMX in half precision, otherwise as in `cpu_layers.py`.
 
-Convolutions multiply numbers of 8 bits and sum in float32; maps stay float32 in between. The first
-and the last, which read and write pictures, are as exact as ever.
+Convolutions multiply numbers of 16 bits (bfloat16, of which 8 are significant) and sum in float32;
+maps stay float32 in between. The first and the last, which read and write pictures, and those of
+other taps than 3 x 3 are as exact as ever.
 """
 
 import numpy as np

@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 from nlm.backends.compiled import kernel, simd_width
 from nlm.backends.cpu_amx_layer import AmxWeights, convolve_by_matrices
 from nlm.backends.cpu_packing import in_vectors
-from nlm.backends.cpu_tiles import ForEach, aligned_areas
+from nlm.backends.cpu_tiles import FEWEST, ForEach, aligned_areas
 from nlm.backends.cpu_winograd_layer import WinogradWeights, convolve_by_tiles
 
 BAND = 16
 """Rows of a map that one job computes, at most."""
-FEWEST = 4
-"""Jobs that a map makes at least, where it has as many rows."""
 SLACK = 64
 """Pixels behind a map that a kernel may read, never use."""
 

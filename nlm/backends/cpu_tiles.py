@@ -14,6 +14,8 @@ Picture = NDArray[np.float32]
 ForEach = Callable[[Callable[[Any], None], Iterable[Any]], None]
 Corners = list[tuple[int, ...]]
 
+FEWEST = 4
+"""Jobs that a map of features makes at least, where it can."""
 STAGGER = 576
 """Bytes by which areas begin at different places of a memory page."""
 PAGE = 4096

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
-from nlm.backends.cpu_layers import BAND, FEWEST, Convolution, FeatureMap, Layer, convolve
-from nlm.backends.cpu_tiles import ForEach, aligned_areas
+from nlm.backends.cpu_layers import BAND, Convolution, FeatureMap, Layer, convolve
+from nlm.backends.cpu_tiles import FEWEST, ForEach, aligned_areas
 
 TOGETHER = 4
 """Offsets, or channels, that the kernel takes together."""

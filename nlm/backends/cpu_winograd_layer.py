@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nlm.backends.compiled import kernel, simd_width
 from nlm.backends.cpu_packing import in_vectors
-from nlm.backends.cpu_tiles import ForEach, aligned_areas, kept_areas
+from nlm.backends.cpu_tiles import FEWEST, ForEach, aligned_areas, kept_areas
 
 if TYPE_CHECKING:
     from nlm.backends.cpu_layers import FeatureMap
@@ -26,8 +26,6 @@ JOB = 1 << 19
 """Products of input and output channels, over tiles, that make a job worth a thread's while."""
 POINTS = (0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))
 """Where the polynomials are taken, beside infinity; as in `cpu_winograd`."""
-FEWEST = 4
-"""Jobs that a map makes at least, where it has as many batches."""
 CHUNK = 512
 """Weights that are made at once: so few that they stay in a cache, and in one thread."""
 LINE = 16

@@ -83,7 +83,7 @@ def _of_tiles(info: Info, settings: Settings, params: Params) -> float:
     side, halo = settings.tile or place.tile(chosen.tile), params.halo
     rows, columns = info.height, info.width
     if side is not None and halo is not None:
-        if not chosen.tall or place.name != "cpu" or settings.sigma_map is not None:
+        if not params.tall or place.name != "cpu" or settings.sigma_map is not None:
             rows = min(rows, side + 2 * halo[1])
         columns = min(columns, side + 2 * halo[2])
     channels = info.channels + (GUIDE_CHANNELS if settings.guide is not None else 0)

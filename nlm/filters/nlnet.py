@@ -27,6 +27,10 @@ MOST_PIXELS = 3 * 4096 * 2304
 """Of all frames that wait for those after them."""
 HELD = 4.5
 """Bytes that are held for each number of theirs, with margins."""
+UPRIGHT = 2
+"""So many copies of a picture are as wide as it is; see `turns.QUARTERS`."""
+PICTURES = 4
+"""Pictures that are there at once; twice as many where they are turned."""
 MAPS = 4.0
 """Maps of features of four bytes each for four pixels that live at once, smaller ones included."""
 
@@ -107,20 +111,29 @@ class NlnetParams(Params):
         files = filter(None, map(weights.shipped, (1, 3)))
         return tuple(weights.load(path)[2]["sha256"] for path in files)
 
+    @property
+    def tall(self) -> bool:
+        return self.turns <= UPRIGHT
+
     def working_memory(self, rows: int, columns: int, channels: int) -> float:
         """At half the picture's size, some maps of the first level's features live at once.
 
-        Of a large picture, those of its bands.
+        Of a large picture, those of its bands; parts of it may be as large as the largest whole.
         """
-        from nlm.learned.band_sizes import numbers_held
+        from nlm.learned.band_sizes import LARGEST_WHOLE, numbers_held
 
         shape, pixels = (rows, columns), rows * columns
-        maps = max(
-            min(MAPS * pixels / 4 * one.widths[0], numbers_held(shape, one))
-            + pixels / 4 * one.inputs
-            for one in self._networks
-        )
-        return 4 * maps + 16.0 * channels * pixels
+
+        def maps_of(config: "ModelConfig") -> float:
+            whole, largest = (
+                MAPS * size / 4 * config.widths[0] for size in (pixels, LARGEST_WHOLE)
+            )
+            return (
+                min(whole, max(largest, numbers_held(shape, config))) + pixels / 4 * config.inputs
+            )
+
+        pictures = PICTURES * (2 if self.turns > 1 else 1)
+        return 4 * (max(map(maps_of, self._networks)) + pictures * channels * pixels)
 
     def held_in_time(self, channels: int) -> float:
         """Every plane has a network's features of its own."""
@@ -153,15 +166,17 @@ def apply(
     step = network.config.channels  # a network for one channel takes each by itself
     level = params.strength * sigma
 
-    def denoised(noisy: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        found = turns.denoise(network, noisy, level, params.turns, backend)
-        return trusted(noisy, found, level)
+    starts = range(0, channels, step)
+
+    def denoised(number: int, c: int) -> "NDArray[np.float32]":
+        noisy = frames[number, ..., c : c + step]
+        place = backend.part(number * len(starts) + c // step, len(frames) * len(starts))
+        return trusted(noisy, turns.denoise(network, noisy, level, params.turns, place), level)
 
     def joined(parts: "list[NDArray[np.float32]]", axis: int) -> "NDArray[np.float32]":
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
-    starts = range(0, channels, step)
-    done = [joined([denoised(frame[..., c : c + step]) for c in starts], -1) for frame in frames]
+    done = [joined([denoised(k, c) for c in starts], -1) for k in range(len(frames))]
     return joined([frame[None] for frame in done], 0)
 
 
@@ -288,7 +303,6 @@ FILTER = Filter(
     summary="a learned network: better, and slower",
     presets={"best": {"turns": 8}},
     tile=2048,
-    tall=True,
     align=ALIGN,
     tolerance=1e-5,
     constant=0.03,

@@ -5,7 +5,7 @@ from nlm.learned.config import SQUARE, ModelConfig
 
 LARGEST_WHOLE = 2**20
 """Pixels of a picture that does not go by bands."""
-SHARE, MOST = 2**16, 2**19
+SHARE, MOST = 2**16, 2**18
 """Pixels of a band for each thread, and at most: with fewer, threads wait for each other."""
 SHIFT = SQUARE
 """Rows by which a convolution's band lies above the one that it sees."""
@@ -21,13 +21,21 @@ def rows_for(shape: tuple[int, ...], config: ModelConfig) -> int | None:
     rows, columns = shape[:2]
     if rows * columns <= LARGEST_WHOLE:
         return None
-    pixels = min(SHARE * available_threads(), MOST)
+    return rows_of(min(SHARE * available_threads(), MOST), columns, config)
+
+
+def rows_of(pixels: int, columns: int, config: ModelConfig) -> int:
+    """Rows of bands of about so many pixels."""
     return config.align * max(1, round(pixels / (config.align * columns)))
 
 
-def numbers_held(shape: tuple[int, ...], config: ModelConfig) -> float:
-    """Numbers in maps that are held at once, about, where such a picture goes by bands."""
-    step, columns, numbers, late = rows_for(shape, config) or shape[0], shape[1], 0.0, 0
+def numbers_held(shape: tuple[int, ...], config: ModelConfig, pixels: int = MOST) -> float:
+    """Numbers in maps that are held at once, about, where such a picture goes by bands.
+
+    The bands have about so many pixels; left out, the most, whatever processor it will be.
+    """
+    columns, numbers, late = shape[1], 0.0, 0
+    step = min(rows_of(pixels, columns, config), shape[0])
     for level in reversed(range(len(config.widths))):
         rows = step / 2 ** (level + 1)
         blocks, above = blocks_at(config, level), rows_above(config, level)

@@ -35,6 +35,7 @@ class Band:
     end : int
         The row below the band, on a map that goes on at both ends.
     above : int
+        Rows that it can hold of the band before.
     height : int
         Rows of the whole map.
     home : list of FeatureMap

@@ -186,10 +186,10 @@ class NlNet:
         `run` applies them to bands: see `whole.Whole` and `bands.Banded`.
         """
         h = run.convolve(h, self.layers["stem"])  # (widths[0], Y/2, X/2)
-        repeats = self.config.repeats
-        first, h = (run.keep(h), run.copy(h)) if repeats > 1 else (None, h)
-        for repeat in range(repeats):
-            h = self.body(run.add(h, first) if repeat > 0 else h, run)
+        again = [run.keep(h) for _ in range(self.config.repeats - 1)]
+        h = self.body(run.copy(h) if again else h, run)
+        for first in again:
+            h = self.body(run.add(h, first), run)
         return run.convolve(h, self.layers["head"])
 
     def end(self, noisy: Picture, noise: FeatureMap) -> Picture:
