@@ -36,8 +36,7 @@ def convolve(width: int) -> tuple[Callable, types.Type]:
     assert width == 16
     ops = simd(width)
     load, store, splat, maximum = ops.load_from, ops.store_from, ops.splat, ops.maximum
-    zeros = [zero(k) for k in range(4)]
-    zero_0, zero_1, zero_2, zero_3 = zeros
+    zero_0, zero_1, zero_2, zero_3 = (zero(k) for k in range(4))
     left_0, left_1, right_0, right_1 = (loading(k) for k in range(4, 8))
     keep_0, keep_1, keep_2, keep_3 = (storing(k) for k in range(4))
     times_0, times_1, times_2, times_3 = (
@@ -70,23 +69,23 @@ def convolve(width: int) -> tuple[Callable, types.Type]:
                             for kx in range(3):
                                 p = chunk * packed_chunk + (y + ky) * packed_row + 16 * (x + kx)
                                 left_0(packed, p)
-                                left_1(packed, p + 256)
+                                left_1(packed, p + MATRIX)
                                 right_0(weights, w)
-                                right_1(weights, w + 256)
+                                right_1(weights, w + MATRIX)
                                 times_0()
                                 times_1()
                                 times_2()
                                 times_3()
-                                w += 512
+                                w += 2 * MATRIX
                     keep_0(sums, 0)
-                    keep_1(sums, 256)
-                    keep_2(sums, 512)
-                    keep_3(sums, 768)
+                    keep_1(sums, MATRIX)
+                    keep_2(sums, 2 * MATRIX)
+                    keep_3(sums, 3 * MATRIX)
                     for v in range(2):
                         b = load(bias, 16 * (group + v))
                         k = (group + v) * out_block + y * out_row + 16 * x
                         for p in range(min(32, columns - x)):
-                            place = (p // 16 * 2 + v) * 256 + p % 16 * 16
+                            place = (p // 16 * 2 + v) * MATRIX + p % 16 * 16
                             s = load(sums, place) + b
                             s = maximum(s, s * splat(slope))
                             if add_residual != 0:
