@@ -5,7 +5,7 @@ from nlm.learned.config import SQUARE, ModelConfig
 
 LARGEST_WHOLE = 2**20
 """Pixels of a picture that does not go by bands."""
-SHARE, MOST = 2**16, 2**18
+SHARE, MOST = 2**17, 2**18
 """Pixels of a band for each thread, and at most: with fewer, threads wait for each other."""
 SHIFT = SQUARE
 """Rows by which a convolution's band lies above the one that it sees."""
