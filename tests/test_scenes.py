@@ -99,6 +99,7 @@ class TestClip:
 
         class Params:
             halo = (0, 0, 0)
+            tall = False
 
         chosen = Filter("x", Params, apply, "", stream=stream if with_stream else None)
         return chosen, calls
