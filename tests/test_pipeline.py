@@ -224,7 +224,7 @@ def test_a_target_that_cannot_hold_the_depth_is_refused_before_any_work(tmp_path
         ({"method": "nlnet", "preset": "best"}, 8),
     ],
 )
-def test_progress_rises_evenly_to_one(tmp_path, how, steps):
+def test_progress_rises_to_one_in_steps(tmp_path, how, steps):
     source, seen = tmp_path / "noisy.png", []
     with Image.open(ROOT / "sample_images" / "camera_noisy.png") as image:
         image.crop((0, 0, 256, 256)).save(source)
