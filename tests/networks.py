@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nlm.backends.cpu_layers import FeatureMap
 from nlm.learned import weights
 from nlm.learned.config import ModelConfig
 
@@ -37,3 +38,16 @@ def no_larger_files_than(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def as_map(picture: np.ndarray) -> FeatureMap:
+    """A map of features with the numbers of a picture (C, Y, X)."""
+    result = FeatureMap.zeros(*picture.shape)
+    for channel, values in enumerate(picture):
+        result.set(channel, values)
+    return result
+
+
+def as_picture(result: FeatureMap) -> np.ndarray:
+    """The numbers of a map of features, (C, Y, X)."""
+    return np.stack([result.get(channel) for channel in range(result.channels)])

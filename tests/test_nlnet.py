@@ -15,7 +15,7 @@ from PIL import Image
 import nlm
 from nlm import registry
 from nlm.backends import Backend
-from nlm.backends.cpu_layers import Convolution, FeatureMap, convolve
+from nlm.backends.cpu_layers import Convolution, convolve
 from nlm.backends.threads import for_each
 from nlm.errors import FileError
 from nlm.learned import turns, weights
@@ -24,20 +24,9 @@ from nlm.learned.model import NlNet, network_for
 from nlm.tiling import by_tiles
 from tests import naive
 from tests.conftest import ROOT, checkers, noisy
-from tests.networks import no_larger_files_than, random_weights
+from tests.networks import as_map, as_picture, no_larger_files_than, random_weights
 
 SMALL = ModelConfig(widths=(20, 24), blocks=(1, 1), blocks_up=(1,), nonlocal_radius=(0, 0))
-
-
-def as_map(picture):
-    source = FeatureMap.zeros(*picture.shape)
-    for channel, values in enumerate(picture):
-        source.set(channel, values)
-    return source
-
-
-def as_picture(result):
-    return np.stack([result.get(channel) for channel in range(result.channels)])
 
 
 def changes(config):

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 import nlm
 from nlm.backends import Backend, cpu_amx_layer, cpu_half_layers
 from nlm.backends.cpu_amx_layer import AmxWeights, in_bfloat16
-from nlm.backends.cpu_layers import FeatureMap
 from nlm.backends.threads import for_each
 from nlm.learned import band_sizes
 from nlm.learned.model import network_for
 from tests import naive
 from tests.conftest import checkers, noisy
+from tests.networks import as_map, as_picture
 
 HALF = Backend(half=True)
 needs_amx = pytest.mark.skipif(not cpu_amx_layer.usable(), reason="needs a processor with AMX")
@@ -25,17 +25,6 @@ needs_amx = pytest.mark.skipif(not cpu_amx_layer.usable(), reason="needs a proce
 def rounded(numbers):
     """The nearest numbers of bfloat16, as float32."""
     return (in_bfloat16(numbers).astype(np.uint32) << 16).view(np.float32)
-
-
-def as_map(picture):
-    result = FeatureMap.zeros(*picture.shape)
-    for channel, values in enumerate(picture):
-        result.set(channel, values)
-    return result
-
-
-def as_picture(result):
-    return np.stack([result.get(channel) for channel in range(result.channels)])
 
 
 @given(st.floats(-(2.0**127), 2.0**127, width=32))
