@@ -19,8 +19,8 @@ Examples:
 )
 @click.option("--warm-up", is_flag=True, help="Compile and cache the kernels ahead.")
 def command(warm_up: bool) -> None:
-    """Show versions, threads, SIMD width, GPU and cache folder."""
-    from nlm.backends import gpu_device
+    """Show versions, threads, SIMD width, GPU, cache folder and the networks of nlnet."""
+    from nlm.backends import cpu_amx_layer, gpu_device
     from nlm.backends.compiled import cache_folder, machine, simd_width
     from nlm.backends.threads import available_threads
 
@@ -32,7 +32,8 @@ def command(warm_up: bool) -> None:
         except PackageNotFoundError:
             click.echo(f"{name:13} not installed")
     click.echo(f"processor     {machine()[0]}, {available_threads()} threads")
-    click.echo(f"SIMD          {simd_width()} x float32")
+    amx = ", AMX for --half" if cpu_amx_layer.usable() else ""
+    click.echo(f"SIMD          {simd_width()} x float32{amx}")
     click.echo(f"GPU           {gpu_device.describe()}")
     click.echo(
         f"cache         {cache_folder() or 'none can be written: kernels compile every time'}"
@@ -40,8 +41,10 @@ def command(warm_up: bool) -> None:
     from nlm.learned import weights
 
     for channels, kind in ((1, "gray"), (3, "colour")):
-        if path := weights.shipped(channels):
-            click.echo(f"nlnet {kind:7} {weights.describe(path)}")
+        for small in (False, True):
+            if path := weights.shipped(channels, small):
+                size = "small " if small else ""
+                click.echo(f"nlnet {size + kind:13} {weights.describe(path)}")
     if warm_up:
         from nlm.arrays import warm_up as compile_all
 

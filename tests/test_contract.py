@@ -17,34 +17,43 @@ def method(request):
     return request.param
 
 
+WAYS = [(name, "balanced") for name in registry.methods() if name not in TOO_SLOW]
+
+
+@pytest.fixture(params=[*WAYS, ("nlnet", "fast")], ids="@".join)
+def way(request):
+    """A filter, and one whose preset is another network."""
+    return dict(zip(("method", "preset"), request.param, strict=True))
+
+
 class TestFilter:
     @pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3), (50,), (33, 1), (1, 33)])
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32, np.float64])
-    def test_shape_and_dtype_come_back(self, method, shape, dtype):
+    def test_shape_and_dtype_come_back(self, way, shape, dtype):
         image = np.random.default_rng(0).random(shape)
         if np.dtype(dtype).kind != "f":
             image = image * np.iinfo(dtype).max
         axis = -1 if len(shape) == 3 else None
-        result = nlm.denoise(image.astype(dtype), SIGMA, method, channel_axis=axis)
+        result = nlm.denoise(image.astype(dtype), SIGMA, **way, channel_axis=axis)
         assert result.shape == shape
         assert result.dtype == dtype
 
     @pytest.mark.parametrize("axis", [0, 1, -1, -3])
-    def test_any_axis_may_be_colour(self, method, axis):
+    def test_any_axis_may_be_colour(self, way, axis):
         image = noisy(checkers(40, 44, 3), SIGMA)
-        moved = nlm.denoise(np.moveaxis(image, -1, axis), SIGMA, method, channel_axis=axis)
+        moved = nlm.denoise(np.moveaxis(image, -1, axis), SIGMA, **way, channel_axis=axis)
         assert np.array_equal(
-            np.moveaxis(moved, axis, -1), nlm.denoise(image, SIGMA, method, channel_axis=-1)
+            np.moveaxis(moved, axis, -1), nlm.denoise(image, SIGMA, **way, channel_axis=-1)
         )
 
-    def test_constant_stays_constant(self, method):
+    def test_constant_stays_constant(self, way):
         image = np.full((40, 30), 0.37, np.float32)
-        change = np.abs(nlm.denoise(image, SIGMA, method) - image).max()
-        assert change <= registry.get(method).constant
+        change = np.abs(nlm.denoise(image, SIGMA, **way) - image).max()
+        assert change <= registry.get(way["method"]).constant
 
-    def test_no_noise_no_change(self, method):
+    def test_no_noise_no_change(self, way):
         image = checkers(30, 40)[..., 0]
-        assert np.array_equal(nlm.denoise(image, 0, method), image)
+        assert np.array_equal(nlm.denoise(image, 0, **way), image)
 
     @pytest.mark.parametrize("channels", [1, 3])
     @pytest.mark.parametrize("preset", [None, *registry.PRESETS])
@@ -55,9 +64,9 @@ class TestFilter:
         assert nlm.psnr(result, clean) > nlm.psnr(image, clean) + 3
 
     @pytest.mark.parametrize("tile", [16, 37, 64])
-    def test_tiles_equal_the_whole(self, method, tile):
-        chosen = registry.get(method)
-        params = registry.parameters(method, "balanced", {})
+    def test_tiles_equal_the_whole(self, way, tile):
+        chosen = registry.get(way["method"])
+        params = registry.parameters(**way, overrides={})
         if params.halo is None:
             pytest.skip("this filter needs the whole picture")
         image = noisy(checkers(150, 131, 3), SIGMA)[None]
@@ -70,18 +79,18 @@ class TestFilter:
         tiles = by_tiles(apply, image, params.halo, tile, chosen.align)
         assert np.abs(tiles - whole).max() <= chosen.tolerance
 
-    def test_strided_and_read_only_input(self, method):
+    def test_strided_and_read_only_input(self, way):
         image = noisy(checkers(60, 80), SIGMA)[..., 0]
         strided = image[::2, ::-2]
-        expected = nlm.denoise(strided.copy(), SIGMA, method)
+        expected = nlm.denoise(strided.copy(), SIGMA, **way)
         strided.flags.writeable = False
-        assert np.array_equal(nlm.denoise(strided, SIGMA, method), expected)
-        assert np.array_equal(nlm.denoise(np.asfortranarray(strided), SIGMA, method), expected)
+        assert np.array_equal(nlm.denoise(strided, SIGMA, **way), expected)
+        assert np.array_equal(nlm.denoise(np.asfortranarray(strided), SIGMA, **way), expected)
 
-    def test_input_is_not_changed(self, method):
+    def test_input_is_not_changed(self, way):
         image = noisy(checkers(40, 40, 3), SIGMA)
         before = image.copy()
-        nlm.denoise(image, SIGMA, method, channel_axis=-1)
+        nlm.denoise(image, SIGMA, **way, channel_axis=-1)
         assert np.array_equal(image, before)
 
     def test_values_outside_the_range_are_kept(self, method):
@@ -94,28 +103,28 @@ class TestFilter:
             assert result.max() > 1.5
 
     @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 3), (4, 4), (5, 1), (1,), (3,)])
-    def test_tiny_pictures(self, method, shape):
+    def test_tiny_pictures(self, way, shape):
         image = np.random.default_rng(1).random(shape).astype(np.float32)
-        result = nlm.denoise(image, SIGMA, method)
+        result = nlm.denoise(image, SIGMA, **way)
         assert result.shape == shape
         assert np.isfinite(result).all()
         assert result.min() >= image.min() - 0.1
         assert result.max() <= image.max() + 0.1
 
-    def test_empty_picture(self, method):
-        assert nlm.denoise(np.zeros((0, 5), np.float32), SIGMA, method).shape == (0, 5)
+    def test_empty_picture(self, way):
+        assert nlm.denoise(np.zeros((0, 5), np.float32), SIGMA, **way).shape == (0, 5)
 
-    def test_nan_and_infinities_stay_where_they_are(self, method):
+    def test_nan_and_infinities_stay_where_they_are(self, way):
         image = noisy(checkers(60, 60), SIGMA)[..., 0]
         image[10, 20], image[30, 40], image[31, 40] = np.nan, np.inf, -np.inf
-        result = nlm.denoise(image, SIGMA, method)
+        result = nlm.denoise(image, SIGMA, **way)
         assert np.array_equal(np.isfinite(image), np.isfinite(result))
         assert np.isnan(result[10, 20])
         assert result[30, 40] == np.inf
 
-    def test_threads_do_not_change_the_result(self, method):
-        chosen = registry.get(method)
-        params = registry.parameters(method, "balanced", {})
+    def test_threads_do_not_change_the_result(self, way):
+        chosen = registry.get(way["method"])
+        params = registry.parameters(**way, overrides={})
         image = noisy(checkers(100, 90), SIGMA)[None]
         one, two = (
             chosen.apply(image, SIGMA, params, backends.choose("cpu", threads=n)) for n in (1, 2)

@@ -467,7 +467,11 @@ def compiled_references():
         for preset in ("fast", "best")
         for channels in (3, 1, 4)
     ]
-    jobs += [{"method": "nlnet", "channels": channels} for channels in (1, 3)]
+    jobs += [
+        {"method": "nlnet", "preset": preset, "channels": channels}
+        for preset in ("fast", "balanced")
+        for channels in (1, 3)
+    ]
     jobs += [{"preset": None, "aggregate": False, "channels": channels} for channels in (1, 3, 6)]
     jobs += [{"preset": None, "channels": 6}]
     for future in compiled_ahead.start(jobs):
@@ -531,7 +535,7 @@ class TestParity:
     def test_networks_of_any_width(self, widths, pairwise):
         config = ModelConfig(
             channels=3, widths=widths, blocks=(1, 1, 1), blocks_up=(1, 1),
-            nonlocal_radius=(0, 8, 3), pairwise=pairwise,
+            nonlocal_radius=(0, 8, 3), pairwise=pairwise, estimates=(0.6,),
         )  # fmt: skip
         picture = noisy(checkers(150, 190, 3), SIGMA)
         network = NlNet(config, random_weights(config, seed=1, gain=0.3))

@@ -5,11 +5,13 @@ import os
 import zipfile
 from dataclasses import asdict, replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays as arrays_of
 from PIL import Image
 
 import nlm
@@ -21,6 +23,7 @@ from nlm.errors import FileError
 from nlm.learned import turns, weights
 from nlm.learned.config import ModelConfig
 from nlm.learned.model import NlNet, network_for
+from nlm.learned.packing import FINENESS, packed, unpacked
 from nlm.tiling import by_tiles
 from tests import naive
 from tests.conftest import ROOT, checkers, noisy
@@ -90,6 +93,34 @@ def test_network_equals_its_twin_in_pytorch(shape, config):
     ours = NlNet(config, arrays).denoise(picture, 0.1, for_each)
     theirs = train.denoise(twin, picture.transpose(2, 0, 1), 0.1, torch.device("cpu"))
     assert np.abs(ours - theirs.transpose(1, 2, 0)).max() < 1e-4
+
+
+def test_estimates_are_the_classical_filter_of_the_networks_backend():
+    asked = []
+
+    def kernel(features, values, sigma, strength, **geometry):
+        asked.append((float(sigma), strength, geometry["patch"], geometry["radius"]))
+        return np.float32(0.5) * values
+
+    config = replace(SMALL, estimates=(0.4, 0.7), estimate_patch=3, estimate_radius=2)
+    net = NlNet(config, random_weights(config))
+    net.kernels = SimpleNamespace(nlm=kernel)
+    picture = noisy(checkers(40, 48), 0.1)
+    inputs = net.given(picture, 0.25, for_each)
+    assert np.array_equal(inputs.guides, np.repeat(picture / 2, 2, -1))
+    net.given(picture[:1], 0.25, for_each)
+    shapes = [((3, 3), (2, 2))] * 2 + [((1, 3), (0, 2))] * 2
+    assert asked == [(0.25, s, *one) for s, one in zip((0.4, 0.7) * 2, shapes, strict=True)]
+
+
+def test_where_the_level_varies_estimates_compare_in_units_of_it():
+    config = replace(SMALL, estimates=(0.6,), estimate_patch=3, estimate_radius=2)
+    picture = noisy(checkers(20, 24), 0.1)
+    level = np.linspace(0.05, 0.2, 24, dtype=np.float32) * np.ones((20, 1), np.float32)
+    found = NlNet(config, random_weights(config)).given(picture, level, for_each).guides
+    geometry = {"patch": (3, 3), "radius": (2, 2), "aggregate": True}
+    expected = naive.nlm(picture / level[..., None], picture, 1.0, 0.6, **geometry)
+    assert np.abs(found - expected).max() < 1e-3
 
 
 @pytest.mark.parametrize("config", [SMALL, replace(SMALL, estimates=(0.6,))])
@@ -195,16 +226,52 @@ class TestTurns:
         assert not np.array_equal(best, nlm.denoise(image, 0.1, method="nlnet"))
 
 
+@pytest.mark.parametrize("name", ["camera.png", "chelsea.png"])
+class TestSmall:
+    """`--preset fast` takes small networks, which know the classical filter's result."""
+
+    @pytest.fixture
+    def pictures(self, name):
+        with Image.open(ROOT / "sample_images" / name) as one:
+            clean = np.asarray(one)[:200, :220] / 255
+        return clean, noisy(clean, 0.1)
+
+    def test_between_the_classical_filter_and_the_usual_networks(self, pictures):
+        clean, image = pictures
+        how = {"sigma": 0.1, "channel_axis": -1 if clean.ndim > 2 else None}
+        psnr = [
+            nlm.psnr(nlm.denoise(image, method=method, preset=preset, **how), clean)
+            for method, preset in (("nlm", "best"), ("nlnet", "fast"), ("nlnet", "balanced"))
+        ]
+        assert psnr == sorted(psnr)
+
+    def test_weights_given_by_hand_win(self, pictures):
+        clean, image = pictures
+        path = str(weights.shipped(1 if clean.ndim == 2 else 3))
+        how = {"sigma": 0.1, "method": "nlnet", "channel_axis": -1 if clean.ndim > 2 else None}
+        expected = nlm.denoise(image, **how)
+        assert np.array_equal(nlm.denoise(image, preset="fast", weights=path, **how), expected)
+        assert not np.array_equal(nlm.denoise(image, small=True, **how), expected)
+
+
+def test_results_of_small_networks_are_told_apart():
+    small, usual = (registry.parameters("nlnet", one, {}) for one in ("fast", "balanced"))
+    assert not set(small.comes_with_nlm) & set(usual.comes_with_nlm)
+    assert 0 < small.halo[1] < usual.halo[1]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("level", [0.02, 0.1, 0.3, 0.5])
-def test_faint_noise_does_not_become_more(channels, level):
+@pytest.mark.parametrize("preset", ["fast", "balanced"])
+def test_faint_noise_does_not_become_more(channels, level, preset):
     with Image.open(
         ROOT / "sample_images" / ("chelsea.png" if channels > 1 else "camera.png")
     ) as one:
         clean = np.asarray(one, np.float32).reshape(one.height, one.width, channels)[:128, :128]
     clean, sigma = clean / 255, level / 255
     image = noisy(clean, sigma)
-    result = nlm.denoise(image, sigma, method="nlnet", channel_axis=-1, backend="cpu")
+    how = {"method": "nlnet", "preset": preset, "channel_axis": -1, "backend": "cpu"}
+    result = nlm.denoise(image, sigma, **how)
     before, after = (np.sqrt(np.mean((one - clean) ** 2)) for one in (image, result))
     assert after < 1.005 * before
 
@@ -269,11 +336,53 @@ class TestWeights:
             else:
                 assert found[name].dtype == np.float16
                 size = np.sqrt(np.square(array).mean())
-                assert np.abs(found[name] - array).max() <= size / weights.FINENESS
+                assert np.abs(found[name] - array).max() <= size / FINENESS
         weights.save(tmp_path / "b.npz", SMALL, {k: np.float32(a) for k, a in found.items()}, card)
         again = weights.load(tmp_path / "b.npz")[1]
         assert all(np.array_equal(found[name], again[name]) for name in found)
         assert (tmp_path / "a.npz").stat().st_size < sum(a.size for a in arrays.values()) * 2
+
+    @given(kernel=arrays_of(np.float32, (2, 3), elements=st.floats(-65504, 65504, width=32)))
+    def test_kernels_come_back_from_their_bytes(self, kernel):
+        kept = unpacked(*packed(kernel)).astype(np.float64)
+        size = np.sqrt(np.square(kernel, dtype=np.float64).mean())
+        smallest, share = 2.0**-24, 2.0**-11  # what float16 can tell apart
+        near = 1.5 * size / FINENESS + smallest + share * np.abs(kernel)
+        assert (np.abs(kept - kernel) <= near).all()
+
+    @pytest.mark.parametrize("scale", [0.0, -0.0, 1e-44, 1e-20, 1e-6, 1e-3])
+    @pytest.mark.parametrize("largest", [0.0, 32764 / 32768, -65504.0])
+    def test_odd_kernels_are_read_as_they_were_saved(self, tmp_path, scale, largest):
+        arrays = random_weights(SMALL)
+        arrays["head.weight"] *= np.float32(scale)
+        arrays["head.weight"][0, 0, 0, 0] = largest
+        weights.save(tmp_path / "a.npz", SMALL, arrays, {})
+        found = weights.load(tmp_path / "a.npz")[1]["head.weight"]
+        assert found[0, 0, 0, 0] == pytest.approx(largest, rel=2**-11, abs=2**-24)
+
+    @pytest.mark.parametrize("upper", [1, 2])
+    def test_files_of_earlier_formats_are_read(self, tmp_path, upper):
+        """Format 2 has the bytes of float16 numbers, lower ones first."""
+        halves = {k: a.astype("<f2") if a.ndim > 1 else a for k, a in random_weights(SMALL).items()}
+
+        def store(arrays, meta):
+            meta.update(format=upper, sha256=weights.digest(halves))
+            for name, array in halves.items():
+                apart = array.view(np.uint8).reshape(*array.shape, -1)
+                in_bytes = upper == 2 and array.ndim > 1
+                arrays[name] = np.moveaxis(apart, -1, 0) if in_bytes else array
+
+        found = weights.load(self.save(tmp_path / "old.npz", store))[1]
+        assert all(np.array_equal(found[name], array) for name, array in halves.items())
+
+    @pytest.mark.parametrize("unit", [0.0, -1.0, float("nan"), float("inf"), 2, "2"])
+    def test_units_that_are_none(self, tmp_path, unit):
+        def store(arrays, meta):
+            meta["units"] = {"stem.weight": unit}
+            arrays["stem.weight"] = np.zeros((2, 3), np.uint8)
+
+        with pytest.raises(FileError, match=r"bad\.npz: .*damaged \(a unit of"):
+            weights.load(self.save(tmp_path / "bad.npz", store))
 
     @pytest.mark.parametrize("shape", [(), (4,), (0, 4), (3, 4), (4, 4)])
     def test_bytes_that_are_no_kernel(self, tmp_path, shape):
@@ -300,15 +409,34 @@ class TestWeights:
         with pytest.raises(FileError, match=r"b\.npz: cannot be written: the folder does not"):
             weights.save(tmp_path / "none" / "b.npz", SMALL, random_weights(SMALL), {})
 
-    def test_networks_from_before_there_was_a_leak_have_none(self, tmp_path):
-        path = self.save(tmp_path / "old.npz", lambda arrays, meta: meta["model"].pop("leak"))
-        assert weights.load(path)[0] == replace(SMALL, leak=0.0)
+    def test_what_older_files_do_not_tell(self, tmp_path):
+        def forget(arrays, meta):
+            for name in ("leak", "estimate_patch", "estimate_radius"):
+                del meta["model"][name]
 
-    def test_shipped_files_are_good(self):
-        config, _, card = weights.load(weights.shipped(1))
-        assert config.channels == 1
+        def with_estimate(arrays, meta):
+            forget(arrays, meta)
+            meta["model"]["estimates"] = [0.6]
+            arrays["stem.weight"] = np.repeat(arrays["stem.weight"], 2, 1)[:, :9]
+            meta["sha256"] = weights.digest(arrays)
+
+        assert weights.load(self.save(tmp_path / "old.npz", forget))[0] == replace(SMALL, leak=0.0)
+        found = weights.load(self.save(tmp_path / "old.npz", with_estimate))[0]
+        known = {"estimates": (0.6,), "estimate_patch": 5, "estimate_radius": 6}
+        assert found == replace(SMALL, leak=0.0, **known)
+
+    @pytest.mark.parametrize("small", [False, True])
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_shipped_files_are_good(self, channels, small):
+        path = weights.shipped(channels, small)
+        config, _, card = weights.load(path)
+        assert config.channels == channels
         assert card["sigma"] == [0, 75]
-        assert "sigma 0 to 75" in weights.describe(weights.shipped(1))
+        assert "sigma 0 to 75" in weights.describe(path)
+
+    def test_shipped_files_are_small(self):
+        paths = [weights.shipped(channels, small) for channels in (1, 3) for small in (0, 1)]
+        assert sum(path.stat().st_size for path in paths) <= 8e6
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -338,7 +466,8 @@ class TestWeights:
         "changes",
         [
             {"channels": True}, {"channels": 1.0}, {"estimates": ["a"]}, {"estimates": 8},
-            {"estimates": [float("nan")]}, {"widths": "abc"}, {"widths": 8},
+            {"estimates": [float("nan")]}, {"estimate_patch": 4}, {"estimate_radius": 0},
+            {"widths": "abc"}, {"widths": 8},
             {"widths": ["a", "b"]}, {"widths": [8.5, 8]}, {"widths": [-8, 8]}, {"widths": [0, 8]},
             {"widths": [5000, 8]}, {"blocks": [1, None]}, {"blocks": [10**7, 1]},
             {"blocks_up": [-1]}, {"nonlocal_radius": [-3, 0]}, {"nonlocal_radius": [0, True]},

@@ -48,6 +48,8 @@ def networks(draw):
         blocks_up=one_each(counts, levels - 1),
         nonlocal_radius=one_each(st.sampled_from((0, 0, 1, 5)), levels),
         repeats=draw(st.integers(1, 4)),
+        estimates=draw(st.sampled_from(((), (), (0.6,)))),
+        estimate_radius=2,
     )
 
 

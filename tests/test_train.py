@@ -548,7 +548,26 @@ class TestTraining:
         told = []
         start = config_for(folder, tmp_path / "b", warm_start=path, steps=1)
         train(start, TINY, told.append)
-        assert any("its leak was 0 and is 0.1 now" in line for line in told)
+        assert any("its leak was 0.0 and is 0.1 now" in line for line in told)
+
+    def test_networks_from_before_patches_had_a_size_go_on(self, train, folder, tmp_path):
+        import torch
+
+        train(config_for(folder, tmp_path / "a", steps=2), TINY, str)
+        path = tmp_path / "a" / "last.pt"
+        saved = torch.load(path, weights_only=True)
+        del saved["model"]["estimate_patch"], saved["model"]["estimate_radius"]
+        torch.save(saved, path)
+        assert train(config_for(folder, tmp_path / "a", steps=3), TINY, str).step == 3
+
+    def test_other_estimates_are_told(self, train, folder, tmp_path):
+        model = replace(TINY, estimates=(0.6,), estimate_radius=3)
+        start = train(config_for(folder, tmp_path / "a", steps=1), model, str).weights
+        told = []
+        config = config_for(folder, tmp_path / "b", warm_start=start, steps=1)
+        train(config, replace(model, estimate_radius=4), told.append)
+        assert any("its estimate_radius was 3 and is 4 now" in line for line in told)
+        assert not any("its estimates" in line for line in told)
 
     def test_a_resumed_run_has_its_own_settings(self, train, folder, tmp_path):
         import torch

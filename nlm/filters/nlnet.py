@@ -80,6 +80,11 @@ class NlnetParams(Params):
         False, "Compute in half precision, which is faster; on a GPU, or a processor with AMX."
     )
 
+    small: bool = parameter(
+        False,
+        "Use the small networks that come with nlm, not the usual ones: faster, less good.",
+    )
+
     weights: str | None = parameter(None, "Weights made by `nlm train`; those of nlm if left out.")
 
     def __post_init__(self) -> None:
@@ -88,6 +93,7 @@ class NlnetParams(Params):
             from nlm.learned.model import network_of
 
             network_of(self.weights)
+            object.__setattr__(self, "small", False)  # there is nothing to choose
 
     @property
     def halo(self) -> Halo:
@@ -100,7 +106,7 @@ class NlnetParams(Params):
 
         if self.weights is not None:
             return [network_of(self.weights).config]
-        return [config_for(channels) for channels in (1, 3)]
+        return [config_for(channels, self.small) for channels in (1, 3)]
 
     @property
     def comes_with_nlm(self) -> tuple[str, ...]:
@@ -108,7 +114,7 @@ class NlnetParams(Params):
 
         if self.weights is not None:
             return ()
-        files = filter(None, map(weights.shipped, (1, 3)))
+        files = filter(None, (weights.shipped(channels, self.small) for channels in (1, 3)))
         return tuple(weights.load(path)[2]["sha256"] for path in files)
 
     @property
@@ -119,6 +125,7 @@ class NlnetParams(Params):
         """At half the picture's size, some maps of the first level's features live at once.
 
         Of a large picture, those of its bands; parts of it may be as large as the largest whole.
+        Results of the classical filter are there of the whole picture.
         """
         from nlm.learned.band_sizes import LARGEST_WHOLE, numbers_held
 
@@ -128,9 +135,9 @@ class NlnetParams(Params):
             whole, largest = (
                 MAPS * size / 4 * config.widths[0] for size in (pixels, LARGEST_WHOLE)
             )
-            return (
-                min(whole, max(largest, numbers_held(shape, config))) + pixels / 4 * config.inputs
-            )
+            guides = pixels * config.channels * len(config.estimates)
+            first = pixels / 4 * config.inputs
+            return min(whole, max(largest, numbers_held(shape, config))) + first + guides
 
         pictures = PICTURES * (2 if self.turns > 1 else 1)
         return 4 * (max(map(maps_of, self._networks)) + pictures * channels * pixels)
@@ -162,7 +169,7 @@ def apply(
     from nlm.learned.model import network_for
 
     channels = frames.shape[3]
-    network = network_for(channels, params.weights).on(in_precision(backend, params))
+    network = network_for(channels, params.weights, params.small).on(in_precision(backend, params))
     step = network.config.channels  # a network for one channel takes each by itself
     level = params.strength * sigma
 
@@ -293,15 +300,15 @@ def learned(
 def _network(plane: "NDArray[np.float32]", params: NlnetParams) -> "NlNet":
     from nlm.learned.model import network_for
 
-    return network_for(plane.shape[2], params.weights)
+    return network_for(plane.shape[2], params.weights, params.small)
 
 
 FILTER = Filter(
     name="nlnet",
     params=NlnetParams,
     apply=apply,
-    summary="a learned network: better, and slower",
-    presets={"best": {"turns": 8}},
+    summary="a learned network: better, and slower; small ones with --preset fast",
+    presets={"fast": {"small": True}, "best": {"turns": 8}},
     tile=2048,
     align=ALIGN,
     tolerance=1e-5,

@@ -195,8 +195,10 @@ def warm_start(state: State, path: Path, tell: Tell) -> None:
     for net in (state.net, state.average):
         net.load_state_dict(fitting, strict=False)
     tell(f"{path}: {len(fitting)} of {len(own)} arrays taken")
-    if model.leak != state.model.leak:
-        tell(f"its leak was {model.leak:g} and is {state.model.leak:g} now (--set leak=...)")
+    for name in ("leak", "estimates", "estimate_patch", "estimate_radius"):
+        before, after = getattr(model, name), getattr(state.model, name)
+        if before != after and (name == "leak" or model.estimates):
+            tell(f"its {name} was {before} and is {after} now (--set {name}=...)")
 
 
 def export(checkpoint: Path, path: Path) -> Path:

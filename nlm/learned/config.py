@@ -9,15 +9,17 @@ from typing import Any
 from nlm.errors import UsageError
 from nlm.learned.ranges import Range, check_ranges
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MOST_LEVELS = 4
 SQUARE = 4
 """Rows and columns of the results that a convolution on the CPU finds together."""
-ESTIMATE_PATCH, ESTIMATE_RADIUS = 5, 6
-"""Of the classical filter whose results may be inputs: side of patches, reach of the search."""
+PATCH_BEFORE, RADIUS_BEFORE = 5, 6
+"""Of the classical filter, when a network's file did not yet tell."""
 
 RANGES = {
     "estimates": Range(float, 0.01, 10, many=True),
+    "estimate_patch": Range(int, 1, 31),
+    "estimate_radius": Range(int, 1, 64),
     "widths": Range(int, 1, 4096, many=True),
     "blocks": Range(int, 0, 256, many=True),
     "blocks_up": Range(int, 0, 256, many=True),
@@ -42,6 +44,8 @@ class ModelConfig:
         Colour channels of the picture: 1 or 3.
     estimates : tuple of float
         Strengths of the classical filter whose results are further input pictures; () = none.
+    estimate_patch, estimate_radius : int
+        Its patches' side and its search's reach, in pixels.
     widths : tuple of int
         Channels of each level, finest first.
     blocks : tuple of int
@@ -63,6 +67,8 @@ class ModelConfig:
 
     channels: int = 1
     estimates: tuple[float, ...] = ()
+    estimate_patch: int = 7
+    estimate_radius: int = 10
     widths: tuple[int, ...] = (48, 80, 128)
     blocks: tuple[int, ...] = (1, 2, 4)
     blocks_up: tuple[int, ...] = (2, 2)
@@ -81,6 +87,8 @@ class ModelConfig:
             )
         if levels > MOST_LEVELS:
             raise UsageError(f"{levels} levels of widths; at most {MOST_LEVELS} are allowed")
+        if self.estimate_patch % 2 == 0:
+            raise UsageError(f"estimate_patch is {self.estimate_patch}; odd sides are allowed")
         if levels < 1 or len(self.blocks) != levels or len(self.nonlocal_radius) != levels:
             raise UsageError("widths, blocks and nonlocal_radius need one entry per level")
         if len(self.blocks_up) != levels - 1:
@@ -127,7 +135,7 @@ class ModelConfig:
             reach += (2 * count + self.nonlocal_radius[level]) << (level + 1)
         reach = reach * self.repeats + self.multiple
         if self.estimates:
-            reach += 2 * (ESTIMATE_RADIUS + ESTIMATE_PATCH // 2)
+            reach += 2 * (self.estimate_radius + self.estimate_patch // 2)
         return -(-reach // self.align) * self.align
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -166,7 +174,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """Read back what `to_dict` wrote, or wrote before there was a leak.
+        """Read back what `to_dict` wrote, or wrote before there was a leak and patches had a size.
 
         Unknown names are an error.
         """
@@ -179,4 +187,7 @@ class ModelConfig:
         settings: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
-        return cls(**{"leak": 0.0, **settings})
+        before: dict[str, Any] = {"leak": 0.0}
+        if settings.get("estimates"):
+            before |= {"estimate_patch": PATCH_BEFORE, "estimate_radius": RADIUS_BEFORE}
+        return cls(**{**before, **settings})

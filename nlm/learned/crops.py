@@ -146,13 +146,12 @@ class Crops:
 
     def estimates(self, noisy: Tensor, sigma: Tensor) -> Tensor | None:
         """The classical filter's results, where the network takes any."""
-        strengths = self.model.estimates
-        if not strengths:
+        if not self.model.estimates:
             return None
         one_thread = functools.partial(for_each, threads=1)
         pictures = noisy.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         levels = sigma[:, 0].cpu().numpy()
         found = [
-            estimates(p, s, strengths, one_thread) for p, s in zip(pictures, levels, strict=True)
+            estimates(p, s, self.model, one_thread) for p, s in zip(pictures, levels, strict=True)
         ]
         return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).to(self.device)

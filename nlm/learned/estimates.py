@@ -1,12 +1,14 @@
 """Classical non-local means of a noisy picture, which `nlnet` may take as further inputs."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from nlm.backends.cpu import nlm
 from nlm.backends.cpu_tiles import ForEach
 from nlm.backends.threads import for_each
-from nlm.learned.config import ESTIMATE_PATCH, ESTIMATE_RADIUS
+from nlm.learned.config import ModelConfig
 
 Picture = NDArray[np.float32]
 
@@ -17,10 +19,11 @@ LEAST_SIGMA = 1e-3
 def estimates(
     noisy: Picture,
     sigma: float | Picture,
-    strengths: tuple[float, ...],
+    config: ModelConfig,
     for_each: ForEach = for_each,
+    kernel: Callable[..., Picture] = nlm,
 ) -> Picture:
-    """Denoise a picture with several strengths.
+    """Denoise a picture with the strengths that a network asks for.
 
     Parameters
     ----------
@@ -28,27 +31,30 @@ def estimates(
         Full scale 1.0.
     sigma : float or ndarray, shape (Y, X)
         Noise level, fraction of full scale. Where it varies, patches are compared in units of it.
-    strengths : tuple of float
-        h / sigma of each estimate.
+    config : ModelConfig
+        Of the network.
     for_each : callable
         Runs a function over jobs, in parallel.
+    kernel : callable
+        `nlm` of a backend's kernels.
 
     Returns
     -------
-    ndarray of float32, shape (Y, X, C * len(strengths))
+    ndarray of float32, shape (Y, X, C * len(config.estimates))
     """
+    noisy = np.ascontiguousarray(noisy)
     level: Picture = np.maximum(np.asarray(sigma, np.float32), np.float32(LEAST_SIGMA))
     varies = (level != level.flat[0]).any()
     features: Picture = np.divide(noisy, level[..., None]) if varies else noisy
     unit = 1.0 if varies else float(level.flat[0])
     long = [size > 1 for size in noisy.shape[:2]]  # signals have one row
-    patch = (ESTIMATE_PATCH if long[0] else 1, ESTIMATE_PATCH if long[1] else 1)
-    radius = (ESTIMATE_RADIUS if long[0] else 0, ESTIMATE_RADIUS if long[1] else 0)
+    patch = tuple(config.estimate_patch if one else 1 for one in long)
+    radius = tuple(config.estimate_radius if one else 0 for one in long)
     results = [
-        nlm(
+        kernel(
             features, noisy, unit, strength,
             patch=patch, radius=radius, aggregate=True, for_each=for_each,
         )
-        for strength in strengths
+        for strength in config.estimates
     ]  # fmt: skip
     return np.concatenate([noisy[..., :0], *results], -1)

@@ -5,9 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.backends.cpu_tiles import ForEach, Picture
-from nlm.learned.config import ModelConfig
-from nlm.learned.estimates import estimates
+from nlm.backends.cpu_tiles import Picture
 
 
 class Inputs:
@@ -17,11 +15,12 @@ class Inputs:
     ----------
     noisy : ndarray of float32, shape (Y, X, C)
         Full scale 1.0.
+    guides : ndarray of float32, shape (Y, X, N)
+        Further input pictures.
     sigma : float or ndarray, shape (Y, X)
         Noise level, fraction of full scale.
-    config : ModelConfig
-    for_each : callable
-        Runs a function over jobs, in parallel.
+    multiple : int
+        Sides are continued to a multiple of this many pixels.
 
     Attributes
     ----------
@@ -30,10 +29,9 @@ class Inputs:
     """
 
     def __init__(
-        self, noisy: Picture, sigma: float | Picture, config: ModelConfig, for_each: ForEach
+        self, noisy: Picture, guides: Picture, sigma: float | Picture, multiple: int
     ) -> None:
-        self.noisy, self.multiple = noisy, config.multiple
-        self.guides = estimates(noisy, sigma, config.estimates, for_each)
+        self.noisy, self.guides, self.multiple = noisy, guides, multiple
         level = np.broadcast_to(np.asarray(sigma, np.float32), noisy.shape[:2])
         self.level = level[..., None]
         self.lines = continued(len(noisy), self.multiple)

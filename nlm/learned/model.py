@@ -22,6 +22,7 @@ from nlm.learned import weights
 from nlm.learned.band_sizes import rows_for
 from nlm.learned.bands import Banded
 from nlm.learned.config import ModelConfig
+from nlm.learned.estimates import estimates
 from nlm.learned.inputs import Inputs
 from nlm.learned.whole import Whole
 
@@ -69,7 +70,7 @@ class NlNet:
         backend: Backend = CPU,
     ) -> None:
         self.config, self.arrays = config, arrays
-        self.on_cpu = backend.name == "cpu"
+        self.on_cpu, self.kernels = backend.name == "cpu", backend.kernels
         self.ops, self.window = backend.layers, backend.window_layer
         self.twins = {backend.engine: self}
         self.layers: dict[str, Any] = {}
@@ -119,7 +120,7 @@ class NlNet:
         -------
         ndarray of float32, shape (Y, X, C)
         """
-        given = Inputs(noisy, sigma, self.config, for_each)
+        given = self.given(noisy, sigma, for_each)
         if self.on_cpu and (step := rows_for(noisy.shape, self.config)):
             return self.by_bands(given, step // 2, for_each, tell)
         run = Whole(self.ops, self.window, for_each)
@@ -127,6 +128,11 @@ class NlNet:
         if tell is not None:
             tell(1.0)
         return denoised
+
+    def given(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> Inputs:
+        """What enters the first layer."""
+        guides = estimates(noisy, sigma, self.config, for_each, self.kernels.nlm)
+        return Inputs(noisy, guides, sigma, self.config.multiple)
 
     def by_bands(
         self, given: Inputs, step: int, for_each: ForEach, tell: Progress | None
@@ -155,7 +161,7 @@ class NlNet:
     def to_block(self, noisy: Picture, sigma: float | Picture, for_each: ForEach) -> Halfway:
         """Do the first half of `denoise`, up to the only block."""
         block, run = self.the_block(), Whole(self.ops, self.window, for_each)
-        given = Inputs(noisy, sigma, self.config, for_each)
+        given = self.given(noisy, sigma, for_each)
         first = run.convolve(given.unshuffled(self.ops), self.layers["stem"])
         maps = self.descend(first, run)
         self.climb(maps, range(len(maps) - 1, block, -1), run)
@@ -243,7 +249,7 @@ class NlNet:
         return h
 
 
-def network_for(channels: int, path: str | None = None) -> NlNet:
+def network_for(channels: int, path: str | None = None, small: bool = False) -> NlNet:
     """The network for pictures of so many channels.
 
     Parameters
@@ -251,6 +257,8 @@ def network_for(channels: int, path: str | None = None) -> NlNet:
     channels : int
     path : str, optional
         A file of weights; left out, those that come with nlm.
+    small : bool
+        Of these, the small ones.
 
     Returns
     -------
@@ -270,16 +278,16 @@ def network_for(channels: int, path: str | None = None) -> NlNet:
                 f"has {channels}; give weights for gray pictures, or leave them out"
             )
         return network
-    return network_of(str(_file_for(channels)))
+    return network_of(str(_file_for(channels, small)))
 
 
-def config_for(channels: int) -> ModelConfig:
+def config_for(channels: int, small: bool = False) -> ModelConfig:
     """What the network that comes with nlm for so many channels is made of."""
-    return weights.config_of(_file_for(channels))
+    return weights.config_of(_file_for(channels, small))
 
 
-def _file_for(channels: int) -> Path:
-    for found in (weights.shipped(channels), weights.shipped(1)):
+def _file_for(channels: int, small: bool) -> Path:
+    for found in (weights.shipped(channels, small), weights.shipped(1, small)):
         if found is not None:
             return found
     raise FileError("nlm was installed without weights for nlnet; install it again")

@@ -164,7 +164,7 @@ def denoise(net: NlNet, noisy: np.ndarray, sigma: float, device: torch.device) -
     guides = None
     if net.config.estimates:
         image = np.ascontiguousarray(noisy.transpose(1, 2, 0))
-        guide = estimates(image, sigma, net.config.estimates).transpose(2, 0, 1)
+        guide = estimates(image, sigma, net.config).transpose(2, 0, 1)
         guides = torch.from_numpy(np.pad(guide, padding, "reflect")[None]).to(device)
     level = torch.full((1, 1, 1, 1), sigma, device=device)
     with torch.no_grad():

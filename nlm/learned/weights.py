@@ -17,20 +17,18 @@ from numpy.typing import NDArray
 
 from nlm.errors import FileError, UsageError
 from nlm.learned.config import FORMAT_VERSION, ModelConfig
+from nlm.learned.packing import LARGEST, packed, unpacked
 
 Arrays = dict[str, NDArray[np.floating[Any]]]
 
-LARGEST = float(np.finfo(np.float16).max)
-"""No network of use has greater numbers."""
 SLACK = 2**24
 """Bytes that a file may unpack to beside its network's weights."""
-FINENESS = 256
-"""Units, about, in the root mean square of a kernel that is stored."""
 
 
-def shipped(channels: int) -> Path | None:
+def shipped(channels: int, small: bool = False) -> Path | None:
     """The weights that come with nlm for pictures of so many channels, if there are any."""
-    path = Path(__file__).parent / ("colour.npz" if channels == 3 else "gray.npz")
+    name = "colour" if channels == 3 else "gray"
+    path = Path(__file__).parent / (f"small_{name}.npz" if small else f"{name}.npz")
     return path if path.exists() else None
 
 
@@ -77,9 +75,8 @@ def save(
 ) -> None:
     """Write a file of weights.
 
-    Kernels, not biases, are rounded to multiples of a power of two that is small beside them and
-    to float16, and their lower and upper bytes stored one after the other, which compresses well.
-    `meta` is a JSON string with `format`, `model`, `card` and `sha256` (see `digest`).
+    Kernels, not biases, are rounded to whole numbers of a unit, see `packing`. `meta` is a JSON
+    string with `format`, `model`, `card`, `units` of the kernels and `sha256` (see `digest`).
 
     Parameters
     ----------
@@ -104,14 +101,19 @@ def save(
                 f"{path}: not written, {name} holds NaN or numbers beyond {LARGEST:g}: training "
                 "went astray; begin anew with a lower --lr"
             )
-    kept = {name: _rounded(a) if a.ndim > 1 else a for name, a in arrays.items()}
+    units, kept = {}, dict(arrays)
+    stored: dict[str, NDArray[Any]] = dict(arrays)
+    for name, array in arrays.items():
+        if array.ndim > 1:
+            stored[name], units[name] = packed(array)
+            kept[name] = unpacked(stored[name], units[name])
     meta = {
         "format": FORMAT_VERSION,
         "model": config.to_dict(),
         "card": card,
+        "units": units,
         "sha256": digest(kept),
     }
-    stored = {name: _apart(a) if a.dtype == np.float16 else a for name, a in kept.items()}
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, meta=np.array(json.dumps(meta)), **stored)
     write_bytes(path, file.getbuffer())
@@ -174,7 +176,11 @@ def _read(path: str | os.PathLike[str], arrays: bool = True) -> tuple[dict[str, 
             names = [name for name in archive.files if name != "meta"] if arrays else []
             if arrays:
                 _check_room(path, sum(members.values()), _config(path, meta))
-            found = {name: _joined(archive[name]) for name in names}
+            units = meta.get("units", {})  # files of formats 1 and 2 have none
+            found = {name: archive[name] for name in names}
+            for name, array in found.items():
+                if array.dtype == np.uint8:
+                    found[name] = unpacked(array, units.get(name))
     except FileNotFoundError:
         raise FileError(f"{path}: does not exist; check the name and the folder") from None
     except FileError:
@@ -211,29 +217,6 @@ def _config(path: str | os.PathLike[str], meta: dict[str, Any]) -> ModelConfig:
         return ModelConfig.from_dict(meta["model"])
     except (UsageError, KeyError) as error:
         raise FileError(f"{path}: describes no network that this nlm knows ({error})") from error
-
-
-def _rounded(kernel: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
-    """To multiples of about a `FINENESS`-th of its root mean square."""
-    size = float(np.sqrt(np.square(kernel).mean()))
-    unit = np.float32(2.0 ** round(math.log2(size / FINENESS)) if size else 1)
-    rounded: NDArray[np.float16] = (np.rint(kernel / unit) * unit).astype("<f2")
-    return rounded
-
-
-def _apart(kernel: NDArray[np.float16]) -> NDArray[np.uint8]:
-    """Lower bytes, then upper ones: (2, ...)."""
-    pairs = np.ascontiguousarray(kernel).view(np.uint8).reshape(*kernel.shape, 2)
-    return np.ascontiguousarray(np.moveaxis(pairs, -1, 0))
-
-
-def _joined(stored: NDArray[Any]) -> NDArray[Any]:
-    """What was taken `_apart`; other arrays as they are, like those of files of format 1."""
-    if stored.dtype != np.uint8:
-        return stored
-    if stored.ndim < 2 or stored.shape[0] != 2:
-        raise ValueError(f"bytes of shape {stored.shape} instead of (2, ...)")
-    return np.ascontiguousarray(np.moveaxis(stored, 0, -1)).view("<f2")[..., 0]
 
 
 def _check_shapes(path: str | os.PathLike[str], arrays: Arrays, config: ModelConfig) -> None:

@@ -37,7 +37,8 @@ PLAIN = ModelConfig(nonlocal_radius=(0, 0, 0), leak=0.0)  # ReLU, as in the READ
 VARIANTS = {
     "plain": {},
     "block": {"nonlocal_radius": (0, 8, 0)},
-    "estimate": {"estimates": (0.6,)},
+    "estimate": {"estimates": (0.5,)},
+    "both": {"nonlocal_radius": (0, 8, 0), "estimates": (0.5,)},
 }
 SMALL = replace(PLAIN, widths=(32, 64, 96), blocks=(1, 2, 2), blocks_up=(1, 1), leak=0.1)
 QUICK = {"batch": 16, "crop": 96, "clips": 0.0, "warmup": 150, "lr": 3e-3, "ema": 0.995}

@@ -18,7 +18,7 @@ from nlm.compare.methods import Method, parse_methods
 
 SAMPLES = Path(__file__).parents[2] / "sample_images"
 PICTURES = ("camera.png", "brick.png", "chelsea.png")
-OWN = "nlm@fast,nlm,nlm@best,nlnet"
+OWN = "nlm@fast,nlm,nlm@best,nlnet@fast,nlnet"
 PEERS = {
     "opencv": "strength=0.6:1.1:6",
     "skimage-nlm:patch_size=7:search_radius=10": "strength=0.5:0.9:5",

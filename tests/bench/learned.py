@@ -3,10 +3,10 @@
     python -m tests.bench.learned [--weights FILE] [--size 512] [--threads 2] [--rounds 9] [--json]
 
 The same weights on the same gray picture in nlm, also with `--half` on a processor with AMX, in
-PyTorch (channels last and first) and in onnxruntime; and FFDNet's layers in PyTorch (15
-convolutions of 64 channels at half size). Rounds are interleaved; times are medians, ratios the
-median of each round's. PyTorch, onnxruntime: those that are installed (`pip install torch
-onnxruntime onnx onnxscript`).
+PyTorch (channels last and first) and in onnxruntime; beside it the small network of `--preset
+fast`, and FFDNet's layers in PyTorch (15 convolutions of 64 channels at half size). Rounds are
+interleaved; times are medians, ratios the median of each round's. PyTorch, onnxruntime: those that
+are installed (`pip install torch onnxruntime onnx onnxscript`).
 """
 
 import argparse
@@ -25,9 +25,10 @@ from nlm.backends import Backend, cpu_amx_layer
 from nlm.backends.compiled import machine
 from nlm.backends.threads import for_each
 from nlm.learned import weights
-from nlm.learned.model import NlNet
+from nlm.learned.model import NlNet, network_for
 
 SIGMA = 0.1
+SMALL, FFDNET = "nlm, small", "FFDNet's layers, PyTorch"
 Run = Callable[[], np.ndarray]
 
 
@@ -107,6 +108,8 @@ def runs_of(path: Path, picture: np.ndarray, threads: int) -> dict[str, Run]:
     runs: dict[str, Run] = {
         "nlm": lambda: net.denoise(picture[..., None], SIGMA, share)[..., 0],
     }
+    small = network_for(1, small=True)
+    runs[SMALL] = lambda: small.denoise(picture[..., None], SIGMA, share)[..., 0]
     if cpu_amx_layer.usable():
         half = net.on(Backend(half=True))
         runs["nlm, --half"] = lambda: half.denoise(picture[..., None], SIGMA, share)[..., 0]
@@ -120,7 +123,7 @@ def runs_of(path: Path, picture: np.ndarray, threads: int) -> dict[str, Run]:
             runs["PyTorch, channels first"] = in_pytorch(path, picture, False)
             if find_spec("onnxruntime"):
                 runs["onnxruntime"] = in_onnxruntime(path, picture, threads)
-        runs["FFDNet's layers, PyTorch"] = ffdnet_layers(picture)
+        runs[FFDNET] = ffdnet_layers(picture)
     return runs
 
 
@@ -149,8 +152,11 @@ def main() -> None:
             "milliseconds": 1e3 * float(np.median(times)),
             "fastest": 1e3 * min(times),
             "nlm takes": float(np.median(ours / np.array(times))),
+            "of FFDNet": float(np.median(np.array(times) / np.array(seconds[FFDNET])))
+            if FFDNET in seconds
+            else None,
             "difference": None
-            if "FFDNet" in name
+            if name in (SMALL, FFDNET)
             else float(np.abs(results[name] - results["nlm"]).max()),
         }
         for name, times in seconds.items()
@@ -161,12 +167,13 @@ def main() -> None:
         return
     size = options.size
     print(f"{size} x {size} gray, {options.threads} threads, {machine()[0]}")
-    print("| what | ms, median | fastest | nlm takes | largest difference |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| what | ms, median | fastest | of FFDNet's | nlm takes | largest difference |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for row in rows:
         difference = "-" if row["difference"] is None else f"{row['difference']:.0e}"
+        share = "-" if row["of FFDNet"] is None else f"{row['of FFDNet']:.2f}"
         print(
-            f"| {row['what']} | {row['milliseconds']:.0f} | {row['fastest']:.0f} "
+            f"| {row['what']} | {row['milliseconds']:.0f} | {row['fastest']:.0f} | {share} "
             f"| {row['nlm takes']:.2f} x its time | {difference} |"
         )
 

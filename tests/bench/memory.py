@@ -38,6 +38,7 @@ def cases(side: int, depth: int) -> list[tuple[str, tuple[int, ...], dict]]:
         ("nlnet", colour, {"method": "nlnet"}),
         ("nlnet", large, {"method": "nlnet"}),
         ("nlnet", photograph, {"method": "nlnet"}),
+        ("nlnet fast", photograph, {"method": "nlnet", "preset": "fast"}),
         ("volume", volume, {"stack": "volume"}),
         ("volume", wide, {"stack": "volume", "preset": "fast"}),
     ]

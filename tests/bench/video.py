@@ -132,6 +132,7 @@ def quality(path: Path, sigma: float, options: argparse.Namespace) -> list[dict]
         "nlnet, single frames": lambda clip: learned(clip, *how, **own, temporal_radius=0),
         "nlnet, spacetime, no blend": lambda clip: learned(clip, *how, **own, blend=0),
         "nlnet, spacetime": lambda clip: learned(clip, *how, **own),
+        "nlnet fast, in time": lambda clip: learned(clip, *how, small=True),
         "opencv Multi 7/21, 5 frames": lambda clip: best_opencv(clip, sigma, clean),
     }
     rows: list[dict] = []
