@@ -79,6 +79,9 @@ def spacetime(planes: list, sigmas: tuple, threads: int, **given: float) -> Iter
     return registry.get("nlm").stream(planes, sigmas, params, backends.choose("cpu", threads))
 
 
+FAST = registry.get("nlnet").presets["fast"]
+
+
 def ours(noisy: Clip, sigma: float, threads: int) -> Clip:
     frames = [(frame[..., None],) for frame in noisy]
     return np.stack([out[0][..., 0] for out in spacetime(frames, (sigma,), threads)])
@@ -132,7 +135,7 @@ def quality(path: Path, sigma: float, options: argparse.Namespace) -> list[dict]
         "nlnet, single frames": lambda clip: learned(clip, *how, **own, temporal_radius=0),
         "nlnet, spacetime, no blend": lambda clip: learned(clip, *how, **own, blend=0),
         "nlnet, spacetime": lambda clip: learned(clip, *how, **own),
-        "nlnet fast, in time": lambda clip: learned(clip, *how, small=True),
+        "nlnet fast, in time": lambda clip: learned(clip, *how, **FAST),
         "opencv Multi 7/21, 5 frames": lambda clip: best_opencv(clip, sigma, clean),
     }
     rows: list[dict] = []
