@@ -42,6 +42,8 @@ def estimates(
     -------
     ndarray of float32, shape (Y, X, C * len(config.estimates))
     """
+    if not config.estimates:
+        return noisy[..., :0]
     noisy = np.ascontiguousarray(noisy)
     level: Picture = np.maximum(np.asarray(sigma, np.float32), np.float32(LEAST_SIGMA))
     varies = (level != level.flat[0]).any()
@@ -57,4 +59,4 @@ def estimates(
         )
         for strength in config.estimates
     ]  # fmt: skip
-    return np.concatenate([noisy[..., :0], *results], -1)
+    return np.concatenate(results, -1)
