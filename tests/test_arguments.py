@@ -148,14 +148,14 @@ class TestTwins:
             opencv.fastNlMeansDenoising(**{"src": self.BYTES, **arguments})
 
     def test_opencv_takes_numbers_of_any_type(self):
-        expected = opencv.fastNlMeansDenoising(self.BYTES, None, 10, 5, 11)
+        expected = opencv.fastNlMeansDenoising(self.BYTES, None, 10, 5, 13)
         for kind in (float, np.uint8, np.array):
-            result = opencv.fastNlMeansDenoising(self.BYTES, None, kind(10), kind(5), kind(11))
+            result = opencv.fastNlMeansDenoising(self.BYTES, None, kind(10), kind(5), kind(13))
             assert np.array_equal(result, expected)
         frames = [self.BYTES] * 3
-        expected = opencv.fastNlMeansDenoisingMulti(frames, 1, 3, None, 10, 5, 11)
+        expected = opencv.fastNlMeansDenoisingMulti(frames, 1, 3, None, 10, 5, 13)
         for given in (iter(frames), tuple(frames), np.stack(frames)):
-            result = opencv.fastNlMeansDenoisingMulti(given, 1.0, np.uint8(3), None, 10, 5, 11)
+            result = opencv.fastNlMeansDenoisingMulti(given, 1.0, np.uint8(3), None, 10, 5, 13)
             assert np.array_equal(result, expected)
 
     def test_opencv_leaves_a_target_that_does_not_fit(self):

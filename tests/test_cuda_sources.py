@@ -35,9 +35,10 @@ needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is no
 def spills(source, architectures, defines, folder):
     """What nvcc says of spilled registers, one line for each architecture."""
     targets = (f"-gencode=arch=compute_{one},code=sm_{one}" for one in architectures)
-    options = ("-fatbin", "-Xptxas", "-v", "-Werror", "all-warnings", *gpu_device.OPTIONS)
+    told = ("-fatbin", "-Xptxas", "-v", "-Werror", "all-warnings", "--threads", "0")
+    options = (*told, *gpu_device.OPTIONS, *targets, *defines)
     done = subprocess.run(
-        ["nvcc", *options, *targets, *defines, source, "-o", folder / "code.fatbin"],
+        ["nvcc", *options, source, "-o", folder / "code.fatbin"],
         capture_output=True,
         text=True,
     )

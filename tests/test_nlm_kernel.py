@@ -25,11 +25,11 @@ def both(image, sigma, strength, patch, radius, aggregate, values=None):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     rows=st.integers(1, 90),
     cols=st.integers(1, 90),
-    channels=st.integers(1, 4),
+    channels=st.sampled_from([1, 3]),
     sigma=st.floats(2 / 255, 80 / 255),
     strength=st.floats(0.3, 1.2),
     half=st.tuples(st.integers(0, 3), st.integers(0, 3)),
@@ -80,7 +80,7 @@ def test_little_noise_beside_edges_of_full_range(aggregate, patch):
 def test_sums_of_floats_are_as_good_as_those_of_integers(aggregate, monkeypatch):
     board = (checkers(150, 170, period=13) > 0.5).astype(np.float32)
     image = noisy(board, 20 / 255)
-    options = {"patch": (7, 7), "radius": (5, 5), "aggregate": aggregate}
+    options = {"patch": (7, 7), "radius": (6, 6), "aggregate": aggregate}
     floats = nlm(image, image, 20 / 255, 0.55, **options)
     monkeypatch.setattr(cpu, "FLOAT_SUMS", 0)
     integers = nlm(image, image, 20 / 255, 0.55, **options)
@@ -103,7 +103,7 @@ def test_sums_of_floats_beside_the_steepest_edges_they_are_used_for(side):
 @pytest.mark.parametrize("aggregate", [False, True])
 def test_caps_change_nothing_where_sums_cannot_overflow(aggregate, monkeypatch):
     image = noisy(checkers(70, 90, 3, period=13), 5 / 255)
-    options = {"patch": (7, 7), "radius": (5, 5), "aggregate": aggregate}
+    options = {"patch": (7, 7), "radius": (6, 6), "aggregate": aggregate}
     results = []
     for capped in (False, True):
         monkeypatch.setattr(cpu, "_needs_cap", lambda *_, capped=capped: capped)

@@ -163,7 +163,7 @@ def test_an_interrupt_while_waiting_for_the_end_leaves_no_thread(monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), last, first:  # noqa: PT012
-        for number in range(4):
+        for number in range(3):
             first.put(number)
         monkeypatch.setattr(first._thread, "join", interrupted)
     first._thread.__class__.join(first._thread, 5)

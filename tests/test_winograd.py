@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nlm.backends.compiled import simd_width
 from nlm.backends.cpu_layers import Convolution, FeatureMap, convolve
 from nlm.backends.cpu_winograd_layer import BATCH, TILE, WinogradWeights, register_block
 from nlm.backends.threads import for_each
@@ -135,7 +136,9 @@ def test_other_layers_stay_plain():
 
 
 @pytest.mark.parametrize("width", [4, 8, 16])
-def test_every_simd_width_gives_the_same(tmp_path, width):
+def test_other_processors_get_the_same(tmp_path, width):
+    if width == simd_width():
+        pytest.skip("that is this processor's width")
     (kernels, bias), picture = layer_of(80, 13), picture_of(13, 19, 30)
     place = str(tmp_path / "given.npz")
     np.savez(place, picture=picture, kernels=kernels, bias=bias)

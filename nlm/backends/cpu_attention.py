@@ -17,9 +17,9 @@ registers: `score` (keys times queries, `KEYS` keys at a time) and `gather` (val
 from collections.abc import Callable
 
 import numpy as np
-from numba import float32, int64, njit, types, void
+from numba import float32, int64, types, void
 
-from nlm.backends.simd import simd
+from nlm.backends.simd import inlined, simd
 
 SOFTMAX, LINEAR, RELU = range(3)
 """What becomes of scores: exp, normalised by its sum; nothing; cut off below zero."""
@@ -51,7 +51,7 @@ def attend(
     ZERO, ONE, LEAST = np.float32(0), np.float32(1), np.float32(LOWEST)
     FAR, START = np.float32(-HIDDEN), np.float32(NOTHING)
 
-    inline = njit(error_model="numpy")
+    inline = inlined()
 
     @inline
     def take(queries, packed, order, first, depth):

@@ -18,9 +18,9 @@ through.
 from collections.abc import Callable
 
 import numpy as np
-from numba import float32, int64, njit, types, void
+from numba import float32, int64, types, void
 
-from nlm.backends.simd import simd
+from nlm.backends.simd import inlined, simd
 
 BLOCK = 4
 """Rows and columns of a product of matrices that are computed together."""
@@ -52,7 +52,7 @@ def collaborate(
     ROUNDED = np.float32(1 + ROUNDING)
     SUMS = BLOCK * BLOCK
 
-    inline = njit(error_model="numpy")
+    inline = inlined()
 
     @inline
     def fill(array, count, value):

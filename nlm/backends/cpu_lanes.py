@@ -6,11 +6,11 @@ of each lane at once and transposed.
 
 from collections.abc import Callable
 
-from numba import float32, int64, njit, types, void
+from numba import float32, int64, types, void
 
-from nlm.backends.simd import simd
+from nlm.backends.simd import inlined, simd
 
-inline = njit(error_model="numpy", forceinline=True)
+inline = inlined(forced=True)
 
 
 def build(name: str, **constants: int) -> tuple[Callable, types.Type]:

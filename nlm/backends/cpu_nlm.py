@@ -37,9 +37,9 @@ that reach into another block, or beyond the picture, are computed twice or for 
 from collections.abc import Callable
 
 import numpy as np
-from numba import float32, int64, njit, types, void
+from numba import float32, int64, types, void
 
-from nlm.backends.simd import simd
+from nlm.backends.simd import inlined, simd
 
 PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
 """Forms of the kernel.
@@ -89,7 +89,7 @@ def average_kernel(
     SUMS = 2 if FORM == PATCH_SUMS else VALUES + 1
     CARRY = (GROUP - 1) * GROUP
 
-    inline = njit(error_model="numpy", forceinline=True)
+    inline = inlined(forced=True)
 
     @inline
     def plus(a, b):

@@ -20,9 +20,9 @@ pixel of neighbouring cells, and at another offset in x it is a vector that begi
 from collections.abc import Callable
 
 import numpy as np
-from numba import float32, int64, njit, types, void
+from numba import float32, int64, types, void
 
-from nlm.backends.simd import EXP2_OFFSET, simd
+from nlm.backends.simd import EXP2_OFFSET, inlined, simd
 
 numbers, indices = types.CPointer(float32), types.CPointer(int64)
 
@@ -61,7 +61,7 @@ def average(
     HIGHEST = np.float32(EXP2_OFFSET * 2**16)
     LOWEST = np.float32((EXP2_OFFSET - 40) * 2**16)  # a weight of 2^-40
 
-    inline = njit(error_model="numpy")
+    inline = inlined()
 
     @inline
     def weight(exponent, constants):

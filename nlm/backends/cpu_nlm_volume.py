@@ -12,9 +12,9 @@ both sides, and channels are loops: one compiled kernel serves all shapes.
 from collections.abc import Callable
 
 import numpy as np
-from numba import float32, int64, njit, types, void
+from numba import float32, int64, types, void
 
-from nlm.backends.simd import simd
+from nlm.backends.simd import inlined, simd
 
 PIXELWISE, PATCH_SUMS, PATCHWISE = range(3)
 """Forms of the kernel: what it tells of each pixel.
@@ -42,7 +42,7 @@ def average(width: int, group: int, form: int) -> tuple[Callable, types.Type]:
     LEAST = np.float32(-126)
     NEVER = np.float32(-1e9)
 
-    inline = njit(error_model="numpy")
+    inline = inlined()
 
     @inline
     def fill(array, count, value):

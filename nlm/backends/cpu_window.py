@@ -16,9 +16,9 @@ The bias of keys in the margin is so low that they weigh nothing. Scores are in 
 from collections.abc import Callable
 
 import numpy as np
-from numba import float32, int64, njit, types, void
+from numba import float32, int64, types, void
 
-from nlm.backends.simd import simd
+from nlm.backends.simd import inlined, simd
 
 LOWEST = -64
 """Weights of 2^LOWEST of the largest and below are zero: denormal numbers are very slow."""
@@ -79,7 +79,7 @@ def attend(width: int, lines: int, together: int) -> tuple[Callable, types.Type]
     load_from, store_from, maximum, exp2 = ops.load_from, ops.store_from, ops.maximum, ops.exp2
     ZERO, LEAST, LOW = np.float32(0), np.float32(LOWEST), np.float32(START)
 
-    inline = njit(error_model="numpy")
+    inline = inlined()
 
     @inline
     def score(

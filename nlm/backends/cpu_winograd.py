@@ -21,7 +21,7 @@ from math import sqrt
 import numpy as np
 from numba import float32, int64, njit, types, void
 
-from nlm.backends.simd import simd
+from nlm.backends.simd import inlined, simd
 
 A, B = sqrt(0.5), sqrt(2)
 
@@ -51,7 +51,7 @@ def winograd(width: int, tiles: int, vectors: int) -> tuple[Callable, types.Type
     HALF, TWO, SQUARES = np.float32(0.5), np.float32(2), np.float32(2.5)  # a^2, b^2, a^2 + b^2
     A1, B1, A3, B3 = (np.float32(x) for x in (A, B, A**3, B**3))
 
-    inline = njit(error_model="numpy")
+    inline = inlined()
 
     @njit(inline="always")
     def seen(d0, d1, d2, d3, d4, d5):

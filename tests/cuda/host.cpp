@@ -5,6 +5,7 @@
 // the two. Shared memory begins as NaN, and what is written beyond its end is found out.
 
 #include <math.h>
+#include <setjmp.h>
 #include <stdint.h>
 #include <string.h>
 #include <ucontext.h>
@@ -27,13 +28,24 @@ alignas(16) float shared[SHARED + GUARD];
 
 namespace host {
 constexpr int THREADS = 1024, STACK = 1 << 16;
-ucontext_t scheduler, fibres[THREADS];
-bool done[THREADS];
+ucontext_t beginnings[THREADS];
+jmp_buf scheduler, fibres[THREADS];
+bool begun[THREADS], done[THREADS];
 char stacks[THREADS][STACK];
 unsigned current;
 float exchanged[THREADS];
 
-void barrier() { swapcontext(&fibres[current], &scheduler); }
+// swapcontext would ask the system for the mask of signals, each time.
+void barrier() {
+    if (!_setjmp(fibres[current])) _longjmp(scheduler, 1);
+}
+
+void go_on() {
+    if (_setjmp(scheduler)) return;
+    if (begun[current]) _longjmp(fibres[current], 1);
+    begun[current] = true;
+    setcontext(&beginnings[current]);
+}
 }  // namespace host
 
 #define __global__
@@ -129,24 +141,24 @@ static void** arguments_of_all;
 static void fibre() {
     call(KERNEL, arguments_of_all);
     host::done[host::current] = true;
+    _longjmp(host::scheduler, 1);
 }
 
 // 0: well; 1: shared memory was overrun; 2: threads do not meet at the same barriers.
 static int run_block(unsigned threads, unsigned words, bool reverse) {
     for (unsigned k = 0; k < SHARED + GUARD; k++) shared[k] = NAN;
     for (unsigned k = 0; k < threads; k++) {
-        getcontext(&host::fibres[k]);
-        host::fibres[k].uc_stack.ss_sp = host::stacks[k];
-        host::fibres[k].uc_stack.ss_size = host::STACK;
-        host::fibres[k].uc_link = &host::scheduler;
-        makecontext(&host::fibres[k], fibre, 0);
-        host::done[k] = false;
+        getcontext(&host::beginnings[k]);
+        host::beginnings[k].uc_stack.ss_sp = host::stacks[k];
+        host::beginnings[k].uc_stack.ss_size = host::STACK;
+        makecontext(&host::beginnings[k], fibre, 0);
+        host::begun[k] = host::done[k] = false;
     }
     for (unsigned finished = 0; finished == 0;) {
         for (unsigned n = 0; n < threads; n++) {
             host::current = threadIdx.x = reverse ? threads - 1 - n : n;
             threadIdx.y = threadIdx.z = 0;
-            swapcontext(&host::scheduler, &host::fibres[host::current]);
+            host::go_on();
             finished += host::done[host::current];
         }
         if (finished != 0 && finished != threads) return 2;
