@@ -176,10 +176,10 @@ def apply(
 
         if noise.sigma_map is not None:
             sigma_map = noise.sigma_map.reshape(-1, *pixels.shape[1:3]) / np.float32(scale)
-            return by_levels(run, work, sigma_map, halo, side, chosen.align, begin)
+            return by_levels(run, work, sigma_map, halo, side, params.align, begin)
         tall = params.tall and place.name == "cpu"
         everywhere = partial(run, sigma=level)
-        return by_tiles(everywhere, work, halo, side, chosen.align, tall, begin)
+        return by_tiles(everywhere, work, halo, side, params.align, tall, begin)
 
     cpu = backends.fallback(backend, params)
     filtered = as_memory_allows(

@@ -57,6 +57,11 @@ class Params:
         raise NotImplementedError
 
     @property
+    def align(self) -> int:
+        """Tiles begin at multiples of this many pixels."""
+        return 1
+
+    @property
     def tall(self) -> bool:
         """Whether tiles may be as high as the picture on the CPU: it goes through them by bands."""
         return False

@@ -86,8 +86,6 @@ class Filter:
         Preset name to parameters that differ from the defaults.
     tile : int or None
         Side of the tiles it is given of a large picture; None = it bounds its memory itself.
-    align : int
-        Tiles begin at multiples of this many pixels.
     tolerance : float
         How far tiles may differ from the whole, fraction of full scale.
     constant : float
@@ -123,7 +121,6 @@ class Filter:
     summary: str
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tile: int | None = None
-    align: int = 1
     tolerance: float = 1e-6
     constant: float = 1e-6
     stream: "Stream | None" = None

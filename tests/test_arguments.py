@@ -20,17 +20,17 @@ GRAY = noisy(checkers(24, 26), SIGMA)[..., 0]
 COLOUR = noisy(checkers(24, 26, 3), SIGMA)
 
 
-@pytest.mark.parametrize("given", [5, 5.0, np.int64(5), np.uint8(5), np.float32(5), np.array(5)])
+@pytest.mark.parametrize("given", [3, 3.0, np.int64(3), np.uint8(3), np.float32(3), np.array(3)])
 def test_whole_numbers_of_any_type(given):
-    expected = nlm.denoise(GRAY, SIGMA, patch_size=5, search_radius=5)
+    expected = nlm.denoise(GRAY, SIGMA, patch_size=3, search_radius=3)
     assert np.array_equal(nlm.denoise(GRAY, SIGMA, patch_size=given, search_radius=given), expected)
     assert type(NlmParams(patch_size=given).patch_size) is int
 
 
-@pytest.mark.parametrize("given", [0.5, np.float32(0.5), np.array(0.5), Fraction(1, 2)])
+@pytest.mark.parametrize("given", [0.75, np.float32(0.75), np.array(0.75), Fraction(3, 4)])
 def test_numbers_of_any_type(given):
     assert np.array_equal(
-        nlm.denoise(GRAY, sigma=given, strength=given), nlm.denoise(GRAY, 0.5, strength=0.5)
+        nlm.denoise(GRAY, sigma=given, strength=given), nlm.denoise(GRAY, 0.75, strength=0.75)
     )
 
 

@@ -111,6 +111,10 @@ CASES = {
     "balanced": ((600, 600, 3), Settings(sigma=0.1, threads=2)),
     "best": ((400, 400, 3), Settings(sigma=0.1, preset="best", threads=2)),
     "nlnet": ((600, 600, 3), Settings(sigma=0.1, method="nlnet", threads=2)),
+    "nlnet, refined": (
+        (400, 500, 3),
+        Settings(sigma=0.1, method="nlnet", parameters={"refine": True}, threads=2),
+    ),
     "nlnet fast, by bands": (
         (1200, 1000, 3),
         Settings(sigma=0.1, method="nlnet", preset="fast", threads=2),

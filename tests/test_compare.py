@@ -18,8 +18,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import nlm
 from nlm import compare, registry
+from nlm.boxes import box_sums
 from nlm.compare import measures
-from nlm.compare.boxes import box_sums
 from nlm.compare.comparison import Comparison
 from nlm.compare.exhibits import affordable_side, exhibit, telling_window
 from nlm.compare.methods import parse_methods

@@ -76,7 +76,7 @@ class TestFilter:
             return chosen.apply(part, SIGMA, params, place)
 
         whole = apply(image)
-        tiles = by_tiles(apply, image, params.halo, tile, chosen.align)
+        tiles = by_tiles(apply, image, params.halo, tile, params.align)
         assert np.abs(tiles - whole).max() <= chosen.tolerance
 
     def test_strided_and_read_only_input(self, way):

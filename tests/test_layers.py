@@ -31,7 +31,7 @@ LAYERS = [  # each may import from its own row and those below
     },
     {"nlm.scenes", "nlm.overlap", "nlm.sliding"},
     {"nlm.frames", "nlm.params"},
-    {"nlm.checks"},
+    {"nlm.boxes", "nlm.checks"},
     {"nlm.errors", "nlm.limits", "nlm.version"},
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nlm.compare.boxes import box_sums
+from nlm.boxes import box_sums
 from nlm.compare.clips import Clip
 from nlm.compare.colours import rgb_of_cmyk, rgb_of_lab
 from nlm.compare.pictures import Picture

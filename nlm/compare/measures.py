@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlm import metrics
-from nlm.compare.boxes import box_sums
+from nlm.boxes import box_sums
 
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -118,6 +118,10 @@ class NlmParams(Params):
         reach += REACH_OF_REFINING if self.refine else 0
         return (0, reach, reach)
 
+    @property
+    def align(self) -> int:
+        return 36  # see cpu_collaborate.TILE
+
     def working_memory(self, rows: int, columns: int, channels: int) -> float:
         return (56.0 if self.refine else 28.0) * rows * columns * channels
 
@@ -352,7 +356,6 @@ FILTER = Filter(
         "best": {"refine": True},
     },
     tile=1512,
-    align=36,
     stream=stream,
     clip_params=ClipParams,
     clip_presets={"fast": {"temporal_radius": 1}, "best": {"temporal_radius": 3}},

@@ -1,6 +1,7 @@
 """The learned filter, see `nlm.learned.model`; on clips, `nlm.learned.spacetime`."""
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ UPRIGHT = 2
 """So many copies of a picture are as wide as it is; see `turns.QUARTERS`."""
 PICTURES = 4
 """Pictures that are there at once; twice as many where they are turned."""
+OF_GROUPS = 14
+"""More of them where groups of patches are looked at."""
 MAPS = 4.0
 """Maps of features of four bytes each for four pixels that live at once, smaller ones included."""
 
@@ -59,6 +62,12 @@ class NlnetParams(Params):
         "Of a picture: how many turned and mirrored copies are denoised and averaged.",
         low=1,
         high=8,
+    )
+
+    refine: bool = parameter(
+        False,
+        "Of a picture: look again, by groups of similar patches, where these do better: at weaves, "
+        "walls and other structure that repeats.",
     )
 
     temporal_radius: int = parameter(
@@ -98,7 +107,19 @@ class NlnetParams(Params):
     @property
     def halo(self) -> Halo:
         reach = max(config.halo for config in self._networks)
+        if self.refine:
+            from nlm.learned.second_look import REACH
+
+            reach = 2 * reach + REACH
         return (0, reach, reach)
+
+    @property
+    def align(self) -> int:
+        if self.refine:
+            from nlm.learned.second_look import PATTERN
+
+            return math.lcm(PATTERN, ALIGN)
+        return ALIGN
 
     @property
     def _networks(self) -> "list[ModelConfig]":
@@ -139,7 +160,7 @@ class NlnetParams(Params):
             first = pixels / 4 * config.inputs
             return min(whole, max(largest, numbers_held(shape, config))) + first + guides
 
-        pictures = PICTURES * (2 if self.turns > 1 else 1)
+        pictures = PICTURES * (2 if self.turns > 1 else 1) + (OF_GROUPS if self.refine else 0)
         return 4 * (max(map(maps_of, self._networks)) + pictures * channels * pixels)
 
     def held_in_time(self, channels: int) -> float:
@@ -165,7 +186,7 @@ def apply(
     import numpy as np
 
     from nlm.backends import in_precision
-    from nlm.learned import turns
+    from nlm.learned import second_look, turns
     from nlm.learned.model import network_for
 
     channels = frames.shape[3]
@@ -175,10 +196,15 @@ def apply(
 
     starts = range(0, channels, step)
 
+    def by_network(noisy: "NDArray[np.float32]", place: "Backend") -> "NDArray[np.float32]":
+        return turns.denoise(network, noisy, level, params.turns, place)
+
     def denoised(number: int, c: int) -> "NDArray[np.float32]":
         noisy = frames[number, ..., c : c + step]
         place = backend.part(number * len(starts) + c // step, len(frames) * len(starts))
-        return trusted(noisy, turns.denoise(network, noisy, level, params.turns, place), level)
+        if params.refine:
+            return trusted(noisy, second_look.denoise(noisy, level, by_network, place), level)
+        return trusted(noisy, by_network(noisy, place), level)
 
     def joined(parts: "list[NDArray[np.float32]]", axis: int) -> "NDArray[np.float32]":
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
@@ -310,7 +336,6 @@ FILTER = Filter(
     summary="a learned network: better, and slower; small ones with --preset fast",
     presets={"fast": {"small": True, "blend": 0.8}, "best": {"turns": 8}},
     tile=2048,
-    align=ALIGN,
     tolerance=1e-5,
     constant=0.03,
     bounded=True,
