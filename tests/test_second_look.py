@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 import nlm
 from nlm import registry
-from nlm.backends import Backend
+from nlm.backends import Backend, in_precision
 from nlm.learned import second_look
 from nlm.learned.second_look import PATTERN, REACH, ROUND, best_share
 from nlm.tiling import by_tiles
@@ -55,22 +55,24 @@ def test_photographs_lose_nothing(channels):
 class TestShare:
     pictures = arrays.arrays(np.float32, (9, 12, 2), elements=st.floats(-1, 1, width=32))
 
+    @settings(deadline=None)
     @given(one=pictures, other=pictures, share=st.sampled_from([0, 0.25, 1]))
     def test_is_that_of_the_least_error(self, one, other, share):
-        found = best_share(one + np.float32(share) * (other - one), one, other)
+        found = best_share(one + np.float32(share) * (other - one), one, other, 1)
         assert found.shape == (9, 12, 1)
         if np.square(other - one).sum() > 1e-3:
             assert np.abs(found - share).max() < 1e-4
 
     def test_is_none_where_nothing_changes(self):
         one = np.ones((20, 20, 1), np.float32)
-        assert np.all(best_share(one + 1, one, one) == 0)
+        assert np.all(best_share(one + 1, one, one, 1) == 0)
 
     def test_differs_from_place_to_place(self):
         one, other = (noisy(np.zeros((30, 400, 1), np.float32), 1, seed) for seed in (1, 2))
         truth = np.where(np.arange(400)[:, None] < 200, one, other)
-        found = best_share(truth, one, other)[..., 0]
-        assert np.abs(found[:, : 200 - ROUND]).max() < 1e-6
+        truth[5, 20] = 1e12  # a light beyond all range, here and no farther
+        found = best_share(truth, one, other, 1)[..., 0]
+        assert np.abs(found[:, 20 + ROUND + 1 : 200 - ROUND]).max() < 1e-6
         assert np.abs(found[:, 200 + ROUND :] - 1).max() < 1e-6
 
 
@@ -97,12 +99,41 @@ def test_tiles_equal_the_whole(shape):
     assert np.abs(tiles - apply(image)).max() < 1e-5
 
 
+def test_a_pixel_reaches_as_far_as_is_told():
+    image = noisy(weave(40, 400), SIGMA)
+    other = image.copy()
+    other[:, 100] += 0.2
+    results = (second_look.denoise(one, SIGMA, blurred, Backend()) for one in (image, other))
+    change = np.abs(np.subtract(*results)).max(axis=(0, 2))
+    assert change[100 - 1] > 1e-3
+    assert change[100 + REACH + 3 :].max() < 1e-6
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_usual_networks_tiles_equal_the_whole(channels):
+    image = noisy(np.repeat(weave(1050, 20), channels, axis=2), SIGMA)[..., 0:channels]
+    chosen, params = registry.get("nlnet"), registry.parameters("nlnet", None, {"refine": True})
+
+    def apply(part):
+        return chosen.apply(part, SIGMA, params, Backend())
+
+    tiles = by_tiles(apply, image[None], params.halo, 512, params.align)
+    assert np.abs(tiles - apply(image[None])).max() < chosen.tolerance
+
+
 def test_tiles_begin_where_the_pattern_of_noise_does():
     for turns in (1, 8):
         params = registry.parameters("nlnet", None, {"refine": True, "turns": turns})
         assert params.align % PATTERN == 0
         plain = registry.parameters("nlnet", None, {"turns": turns})
         assert params.halo[1] == 2 * plain.halo[1] + REACH
+
+
+def test_half_precision_where_the_processor_has_none(monkeypatch):
+    monkeypatch.setattr("nlm.backends.cpu_amx_layer.usable", lambda: False)
+    params = registry.parameters("nlnet", None, {"refine": True, "half": True})
+    with pytest.raises(nlm.UsageError, match="--refine uses none"):
+        in_precision(Backend("gpu"), params)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (15, 60), (16, 16), (17, 90)])
@@ -113,9 +144,10 @@ def test_small_pictures(shape):
     assert np.isfinite(result).all()
 
 
-def test_progress_rises_to_one():
+@pytest.mark.parametrize("rows", [10, 60])
+def test_progress_rises_to_one(rows):
     told = []
-    image = noisy(weave(60, 70), SIGMA)
+    image = noisy(weave(rows, 70), SIGMA)
     second_look.denoise(image, SIGMA, blurred, Backend(progress=told.append))
     assert told == sorted(told)
     assert told[-1] == 1

@@ -166,17 +166,17 @@ def in_precision(backend: Backend, params: Any) -> Backend:
     Raises
     ------
     UsageError
-        If they do and the backend is a CPU without AMX.
+        If they do and it is computed on a CPU without AMX.
     """
     if not getattr(params, "half", False):
         return backend
-    if backend.name == "cpu":
+    if backend.name == "cpu" or getattr(params, "refine", False):  # see `suited`
         from nlm.backends import cpu_amx_layer
 
         if not cpu_amx_layer.usable():
             raise UsageError(
-                "half precision needs a GPU, and none is used (see `nlm info`), or a processor "
-                "with AMX under Linux; leave out --half (half=True)"
+                "half precision needs a GPU, and none is used (see `nlm info`; --refine uses "
+                "none), or a processor with AMX under Linux; leave out --half (half=True)"
             )
     return replace(backend, half=True)
 

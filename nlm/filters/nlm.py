@@ -101,7 +101,8 @@ class NlmParams(Params):
         True, "Average what every patch says of a pixel, not only the patch round it."
     )
     refine: bool = parameter(
-        False, "Let the result guide a denoising of groups of similar patches."
+        False,
+        "Of a picture: let the result guide a denoising of groups of similar patches.",
     )
     temporal_radius: int = parameter(
         2,

@@ -32,8 +32,8 @@ UPRIGHT = 2
 """So many copies of a picture are as wide as it is; see `turns.QUARTERS`."""
 PICTURES = 4
 """Pictures that are there at once; twice as many where they are turned."""
-OF_GROUPS = 14
-"""More of them where groups of patches are looked at."""
+OF_GROUPS, OF_SHARES = 14, 10
+"""Where groups of patches are looked at: more of them, and more numbers for every pixel."""
 MAPS = 4.0
 """Maps of features of four bytes each for four pixels that live at once, smaller ones included."""
 
@@ -66,8 +66,8 @@ class NlnetParams(Params):
 
     refine: bool = parameter(
         False,
-        "Of a picture: look again, by groups of similar patches, where these do better: at weaves, "
-        "walls and other structure that repeats.",
+        "Of a picture: let the result guide a denoising of groups of similar patches, and take "
+        "that where it is better: of structure that repeats.",
     )
 
     temporal_radius: int = parameter(
@@ -160,8 +160,10 @@ class NlnetParams(Params):
             first = pixels / 4 * config.inputs
             return min(whole, max(largest, numbers_held(shape, config))) + first + guides
 
-        pictures = PICTURES * (2 if self.turns > 1 else 1) + (OF_GROUPS if self.refine else 0)
-        return 4 * (max(map(maps_of, self._networks)) + pictures * channels * pixels)
+        held = PICTURES * (2 if self.turns > 1 else 1) * channels
+        if self.refine:
+            held += OF_GROUPS * channels + OF_SHARES
+        return 4 * (max(map(maps_of, self._networks)) + held * pixels)
 
     def held_in_time(self, channels: int) -> float:
         """Every plane has a network's features of its own."""
