@@ -8,7 +8,8 @@ noise is added to that, and both ways denoise it again. This is the parametric b
 Annals of Statistics 1979, doi:10.1214/aos/1176344552).
 
 Which patches are alike may hang on a last bit of the network's result. That is the same in tiles
-and in the whole for the usual networks; the small ones' differs, and a few pixels then do by 1e-3.
+and in the whole for the usual networks; the small ones' differs, and a few pixels then do, by less
+than 1e-3.
 """
 
 from collections.abc import Callable
