@@ -7,6 +7,7 @@ from nlm import scenes
 from nlm.backends import Backend
 from nlm.clip import denoise_clip
 from nlm.noise import Plan
+from nlm.params import Params
 from nlm.registry import Filter
 from tests.clips import texture
 from tests.conftest import noisy
@@ -97,11 +98,10 @@ class TestClip:
                 calls[-1][1] += 1
                 yield tuple(plane + 1 for plane in planes)
 
-        class Params:
+        class Still(Params):
             halo = (0, 0, 0)
-            tall = False
 
-        chosen = Filter("x", Params, apply, "", stream=stream if with_stream else None)
+        chosen = Filter("x", Still, apply, "", stream=stream if with_stream else None)
         return chosen, calls
 
     def run(self, clip, chosen, judge, seen=None):
