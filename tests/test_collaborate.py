@@ -13,7 +13,7 @@ from tests.conftest import checkers, noisy
 SIGMA = 25 / 255
 KERNELS = [
     (5, 1, True), (5, 3, True), (7, 1, True),  # those of `--preset best`
-    (2, 2, True), (6, 2, False),
+    (2, 2, True), (6, 2, False), (3, 3, False),
 ]  # fmt: skip
 """Patch, channels and `by_pixels`: what is compiled, which takes longer than all the rest."""
 

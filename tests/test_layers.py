@@ -22,6 +22,7 @@ LAYERS = [  # each may import from its own row and those below
     {
         "nlm.io",
         "nlm.noise",
+        "nlm.groups",
         "nlm.tiling",
         "nlm.framewise",
         "nlm.metrics",

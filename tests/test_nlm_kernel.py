@@ -29,7 +29,7 @@ def both(image, sigma, strength, patch, radius, aggregate, values=None):
 @given(
     rows=st.integers(1, 90),
     cols=st.integers(1, 90),
-    channels=st.sampled_from([1, 3]),
+    channels=st.integers(1, 4),
     sigma=st.floats(2 / 255, 80 / 255),
     strength=st.floats(0.3, 1.2),
     half=st.tuples(st.integers(0, 3), st.integers(0, 3)),

@@ -61,8 +61,6 @@ CLIP_STRENGTH_CHROMA = 0.8
 RADIUS_IN_CLIPS = 2
 FAINT = 1 / 64
 """Noise of a guide below this share of the picture's is taken for this much."""
-SMALLEST = 16
-"""Pictures with a shorter side than this have no groups of patches to refine."""
 REACH_OF_REFINING = 108
 """Pixels; each of the two rounds in `refine` reaches twice its radius and patch, 54 at most."""
 
@@ -321,30 +319,13 @@ def refine(
     """Denoise groups of patches that the pilot finds alike, twice: the first time by what the
     noisy patches say of each other, then, with that as the pilot, by a Wiener filter.
     """
-    from nlm.noise.colour import from_opponent, to_opponent
+    from nlm import groups
 
-    if min(noisy.shape[:2]) < SMALLEST:
-        return pilot
-    colour = noisy.shape[2] == 3
-    if colour:
-        noisy, pilot = to_opponent(noisy), to_opponent(pilot)
-    groups = places[0].kernels.Groups
-    first = groups(patch=9, members=18, step=4, radius=18, by_pixels=False)
-    if sigma < STRONG:
-        second = groups(patch=5, members=64, step=3, radius=18, by_pixels=True)
-    else:
-        second = groups(patch=7, members=96, step=4, radius=18, by_pixels=True)
-    for group, from_pilot, place in zip((first, second), (False, True), places, strict=True):
-        pilot = place.kernels.collaborate(
-            noisy,
-            pilot,
-            sigma,
-            group,
-            matched=1 if colour else noisy.shape[2],
-            from_pilot=from_pilot,
-            for_each=place.for_each,
-        )
-    return from_opponent(pilot) if colour else pilot
+    first = {"patch": 9, "members": 18, "step": 4, "radius": 18, "by_pixels": False}
+    small = {"patch": 5, "members": 64, "step": 3, "radius": 18, "by_pixels": True}
+    second = small if sigma < STRONG else groups.LARGE
+    rounds = [(first, False, places[0]), (second, True, places[1])]
+    return groups.refine(noisy, pilot, sigma, rounds)
 
 
 FILTER = Filter(

@@ -17,20 +17,17 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from nlm import groups
 from nlm.backends import Backend
 from nlm.backends.cpu_tiles import Picture
 from nlm.boxes import box_sums
-from nlm.noise.colour import from_opponent, to_opponent
 
-GROUPS = {"patch": 7, "members": 96, "step": 4, "radius": 18, "by_pixels": True}
-SMALLEST = 16
-"""Pictures with a shorter side than this have no groups of patches."""
 ROUND = 48
 """How far round a pixel it is judged what is better there, in pixels."""
 PATTERN = 64
 """Side of the square of noise that is repeated all over a picture, so that its parts get the same
 if they begin at a multiple. Two patches of a group are never so far apart."""
-REACH = ROUND + 2 * (GROUPS["radius"] + GROUPS["patch"])
+REACH = ROUND + 2 * (groups.LARGE["radius"] + groups.LARGE["patch"])
 """How far results and shares reach beyond what the network, used twice, does."""
 LARGE = 10
 """Differences that count no more than this in a share, in noise levels: lights beyond all range."""
@@ -59,7 +56,7 @@ def denoise(
     -------
     ndarray of float32, shape (Y, X, C)
     """
-    if min(noisy.shape[:2]) < SMALLEST:
+    if min(noisy.shape[:2]) < groups.SMALLEST:
         return by_network(noisy, place)
     parts = [place.part(number, 4) for number in range(4)]
     known = by_network(noisy, parts[0])
@@ -73,18 +70,7 @@ def denoise(
 
 def by_groups(noisy: Picture, pilot: Picture, sigma: float, place: Backend) -> Picture:
     """Groups of patches that the pilot finds alike, denoised by a Wiener filter that it tells."""
-    channels = noisy.shape[2]
-    if channels == 3:
-        noisy, pilot = to_opponent(noisy), to_opponent(pilot)
-    denoised: Picture = place.kernels.collaborate(
-        noisy,
-        pilot,
-        sigma,
-        place.kernels.Groups(**GROUPS),
-        matched=1 if channels == 3 else channels,
-        for_each=place.for_each,
-    )
-    return from_opponent(denoised) if channels == 3 else denoised
+    return groups.refine(noisy, pilot, sigma, [(groups.LARGE, True, place)])
 
 
 def noise_like(picture: Picture) -> Picture:
